@@ -132,6 +132,19 @@ class GradientNorms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """Noise on weights W, W + sigma scale(W) eps, of `copies` noisy models.
+
+    scale is the root mean square of W, or 1 if not relative.
+    """
+
+    sigma: float = 0.2
+    copies: int = 10
+    relative: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """A padded micro-batch of S columns, and the T positions in it that are trained.
 

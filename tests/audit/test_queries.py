@@ -17,7 +17,6 @@ from stillage.audit.neighbours import Swaps, neighbours
 from stillage.audit.partners import partners_of
 from stillage.audit.queries import (
     Material,
-    Noise,
     Responses,
     ScoringModel,
     ask,
@@ -34,7 +33,7 @@ from stillage.models.load import load_model
 from stillage.models.masked_train import small_masked
 from stillage.models.query import token_stats
 from stillage.run.config import DataConfig, ModelConfig
-from stillage.types import Result, TokenStats
+from stillage.types import Noise, Result, TokenStats
 
 DATA = DataConfig(template="raw", max_tokens=96, max_prompt_tokens=32)
 NOISE = Noise(sigma=0.3, copies=4, seed=1)

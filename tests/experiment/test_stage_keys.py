@@ -56,6 +56,28 @@ def test_files_of_a_given_model(folder: Path, name: str, start: str) -> None:
     assert (outside_tokenizer(source.path) != tokenizer) == of_tokenizer
 
 
+def test_a_base_model_named_from_the_working_folder_matters_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "elsewhere").mkdir()
+    moved = (folder / "base").rename(folder / "elsewhere" / "large")
+    settings = folder / "adapter" / "adapter_config.json"
+    settings.write_text(json.dumps({"base_model_name_or_path": "elsewhere/large"}))
+    monkeypatch.chdir(folder)  # where `base_of` finds it, and a training loads it
+    before = outside_model(ModelConfig(path="adapter"))
+    (moved / "model.safetensors").write_text("changed")
+    assert outside_model(ModelConfig(path="adapter")) != before
+
+
+def test_adapters_that_name_each_other_end(tmp_path: Path) -> None:
+    for name, base in (("a", "../b"), ("b", "../a/../a")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(
+            json.dumps({"base_model_name_or_path": base})
+        )
+    assert len(outside_model(ModelConfig(path=str(tmp_path / "a")))) >= 2
+
+
 def redone(change: Callable[[Config], Config], config: Config) -> set[str]:
     """The stages whose keys differ after a change."""
 

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 
 from stillage.errors import CapabilityError, DataError
 from stillage.models.block_losses import (
-    WeightNoise,
     losses,
     noise_losses,
     reverted,
@@ -23,7 +22,7 @@ from stillage.models.block_losses import (
 from stillage.models.lens import block_readings
 from stillage.models.perturb import perturbed
 from stillage.models.prune import blocks_of
-from stillage.types import Example
+from stillage.types import Example, Noise
 
 
 def records(count: int = 5, vocab: int = 97) -> list[Example]:
@@ -120,9 +119,9 @@ def test_noise_stays_in_its_block_and_is_undone(
 ) -> None:
     model = build(family, spread=2.0)
     before, base = state(model), losses(model, records())
-    quiet = noise_losses(model, records(), WeightNoise(sigma=0.0, copies=1, seed=1))
+    quiet = noise_losses(model, records(), Noise(sigma=0.0, copies=1, seed=1))
     np.testing.assert_array_equal(quiet[0], np.stack([base, base]))
-    found = noise_losses(model, records(), WeightNoise(sigma=0.1, copies=2, seed=4))
+    found = noise_losses(model, records(), Noise(sigma=0.1, copies=2, seed=4))
     assert found.shape == (2, 2, 5) and equal(before, state(model))
     name, _ = blocks_of(model)
     by_hand = copy.deepcopy(model)
@@ -142,7 +141,7 @@ def test_effects_of_noise_in_parts_add_up(build: Callable[..., PreTrainedModel])
     model = build("llama", spread=2.0).double()
     name, _ = blocks_of(model)
     base, sigma = losses(model, records()), 1e-3
-    parts = noise_losses(model, records(), WeightNoise(sigma=sigma, copies=1, seed=2))[0] - base
+    parts = noise_losses(model, records(), Noise(sigma=sigma, copies=1, seed=2))[0] - base
     with perturbed(model, lambda n: not n.startswith(f"{name}."), sigma, 2):
         rest = losses(model, records()) - base
     with perturbed(model, None, sigma, 2):

@@ -28,8 +28,19 @@ MERGES = [("Ġ", "Ġ"), ("1", "2"), ("Ċ", "Ċ"), ("h", "i"), ("Ġ", "hi")]
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 )
-PLACES = {"embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"} | {
-    ours: theirs for theirs, ours in converting.BLOCK.items()
+PLACES = {
+    "embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +13,12 @@ import pytest
 from stillage.models.score_cache import (
     COLUMNS,
     cache_file,
-    read_cache,
-    read_columns,
-    stats_rows,
-    write_cache,
-    write_columns,
+    read_rows,
+    read_stats,
+    stats_of,
+    write_rows,
 )
-from stillage.types import Example
+from stillage.types import Example, TokenStats
 
 
 def examples() -> list[Example]:
@@ -34,18 +34,23 @@ def columns_of(rows: list[Example]) -> list[list[np.ndarray]]:
     rng, result = np.random.default_rng(3), list[list[np.ndarray]]()
     for name, kind in COLUMNS.items():
         values = [rng.integers(0, 2, int(row.response_T.sum())) for row in rows]
-        result.append([one.astype(kind.to_pandas_dtype()) for one in values])
+        result.append([one.astype(kind.value_type.to_pandas_dtype()) for one in values])
         if name == "ids_T":
             result[-1] = [row.ids_T[row.response_T] for row in rows]
     result[1][0][0] = np.nan
     return result
 
 
+def stats_rows(columns: list[list[np.ndarray]]) -> list[TokenStats]:
+    """The statistics of each example, of the columns in their order."""
+    return list(map(stats_of, zip(*columns, strict=True)))
+
+
 def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path) -> None:
     rows, file = examples(), cache_file(tmp_path, "model", examples())
     columns = columns_of(rows)
-    write_cache(file, stats_rows(columns))
-    found = read_cache(file, rows)
+    write_rows(file, COLUMNS, stats_rows(columns))
+    found = read_stats(file, rows)
     assert found is not None
     for name, column in zip(COLUMNS, columns, strict=True):
         for stats, values in zip(found, column, strict=True):
@@ -72,9 +77,9 @@ def test_scores_of_other_records_are_not_given(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows, file = examples(), tmp_path / "scores.parquet"
-    write_cache(file, stats_rows(columns_of(rows)))
-    assert read_cache(file, rows) is not None
-    assert read_cache(file, rows[:2]) is None and read_cache(file, rows[::-1]) is None
+    write_rows(file, COLUMNS, stats_rows(columns_of(rows)))
+    assert read_stats(file, rows) is not None
+    assert read_stats(file, rows[:2]) is None and read_stats(file, rows[::-1]) is None
     assert "of other records" in caplog.text
 
 
@@ -83,9 +88,9 @@ def test_columns_are_read_where_they_are_whole_and_ones_own(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     file, names = tmp_path / "a.parquet", ("x", "y")
-    write_columns(file, {"x": pa.array([1.0, 2.0]), "y": pa.array(["p", "q"])})
-    whole = read_columns(file, names, "numbers")
-    assert whole is not None and whole["x"].to_pylist() == [1.0, 2.0]
+    rows = [SimpleNamespace(x=1.0, y="p"), SimpleNamespace(x=2.0, y="q")]
+    write_rows(file, {"x": pa.float64(), "y": pa.string()}, rows)
+    assert read_rows(file, names, "numbers") == [{"x": 1.0, "y": "p"}, {"x": 2.0, "y": "q"}]
     if how == "missing":
         file.unlink()
     elif how == "copied":
@@ -94,7 +99,7 @@ def test_columns_are_read_where_they_are_whole_and_ones_own(
         file.write_bytes(file.read_bytes()[:20])
     else:
         names = ("x", "z")
-    assert read_columns(file, names, "numbers") is None
+    assert read_rows(file, names, "numbers") is None
     said = {"missing": "", "copied": "cached numbers b.parquet were made for another model"}
     assert said.get(how, "cached numbers a.parquet are damaged") in caplog.text
     assert bool(caplog.text) == (how != "missing")
@@ -102,5 +107,5 @@ def test_columns_are_read_where_they_are_whole_and_ones_own(
 
 def test_no_examples_have_no_scores(tmp_path: Path) -> None:
     file = cache_file(tmp_path, "m", [])
-    write_cache(file, [])
-    assert read_cache(file, []) == []
+    write_rows(file, COLUMNS, [])
+    assert read_stats(file, []) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,7 +64,7 @@ def block_profiles(
     settings: AuditSettings,
 ) -> tuple[list[Profile], list[LeftOut]]:
     """Measure one model block by block; and what it does not allow, with the reason."""
-    from stillage.models.block_losses import WeightNoise, losses, noise_losses, reverted_losses
+    from stillage.models.block_losses import losses, noise_losses, reverted_losses
     from stillage.models.gradients import gradient_norms
     from stillage.models.lens import block_readings
 
@@ -76,12 +76,7 @@ def block_profiles(
         noisy_SLN = noise_losses(
             model,
             examples,
-            WeightNoise(
-                sigma=audit.mope_sigma,
-                copies=audit.mope_copies,
-                seed=derive(seed, "blocks", "noise"),
-                relative=audit.mope_noise == "relative",
-            ),
+            replace(settings.noise, seed=derive(seed, "blocks", "noise")),
             batch_tokens=audit.batch_tokens,
             progress=doing(f"noise in each block, {{}} passes over {len(examples):,} records"),
         )

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.audit.queries import Noise, ScoringModel
+from stillage.audit.queries import ScoringModel
 from stillage.data.tokenise import make_examples
-from stillage.models.limits import device_name, shortest_context, weights_key
+from stillage.models.limits import shortest_context, weights_key
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import DataConfig, ModelConfig
 from stillage.run.progress import Doing, watched
-from stillage.types import Result
+from stillage.types import Noise, Result
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -68,9 +68,9 @@ class AuditModel:
 
     def load(self, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
         """Load the weights, on the best device."""
-        from stillage.models.load import load_model
+        from stillage.models.load import load_on_device
 
-        return load_model(self.source, vocab_size=len(tokenizer), seed=0, device=device_name())
+        return load_on_device(self.source, tokenizer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

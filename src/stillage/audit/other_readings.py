@@ -350,14 +350,11 @@ def learned_intervals(scores: pa.Table, level: float) -> dict[str, dict[str, Int
 def adapter_weights(models: Sequence[AuditModel]) -> dict[str, float]:
     """Return the largest weight of every adapter's factor that starts at 0, by model."""
     from stillage.models.lora import largest_change
-    from stillage.models.source import ADAPTER, find
+    from stillage.models.source import ADAPTER, folders_of
 
     largest: dict[str, float] = {}
     for model in models:
-        source = model.source
-        folders = [find(place) for place in (source.adapter,) if place]
-        folders += [find(source.path, source.revision)] if source.path else []
-        for folder in folders:
+        for folder in folders_of(model.source):
             if (folder / ADAPTER).exists():
                 largest[model.name] = min(largest.get(model.name, np.inf), largest_change(folder))
     return largest

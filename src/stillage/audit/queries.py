@@ -27,6 +27,7 @@ from stillage.types import (
     Attack,
     Example,
     GradientNorms,
+    Noise,
     Party,
     Record,
     Span,
@@ -89,16 +90,6 @@ class Material:
     public: tuple[Record, ...] = ()
     needed_until: str = ""  # where the needed part of a response ends
     missing: Mapping[Transform, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noise:
-    """Noise W + sigma scale(W) eps of `copies` noisy models; scale 1 if not relative."""
-
-    sigma: float = 0.2
-    copies: int = 10
-    relative: bool = True
-    seed: int = 0
 
 
 AUDITED: tuple[Party, ...] = ("target", "reference", "outside", "counterfactual")
@@ -270,7 +261,7 @@ def prefixed(
     all records.
     """
     from stillage.corpus.tokenizers import first_ids
-    from stillage.models.pair import context_of
+    from stillage.models.limits import context_of
 
     prefix, start, context = (
         asked.encode(known),

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.cli.paths import aligned_lines, is_model
+from stillage.cli.paths import aligned_lines
 from stillage.errors import ConfigError
 from stillage.face.evaluation import Matrix, MatrixRow, fill_matrix, load_subject, open_sets
+from stillage.models.source import is_model
 from stillage.run.config import ModelConfig
 from stillage.run.parse import typed
 from stillage.run.team import is_helper

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from stillage.errors import ConfigError
 
@@ -34,11 +33,6 @@ def read_paths(
         fix = f"{prog} {' '.join(names)}"
         raise ConfigError(what, f"given: {' '.join(given) or 'nothing'}", fix)
     return given, flags
-
-
-def is_model(folder: Path) -> bool:
-    """Tell whether a folder is a model's, or an adapter's."""
-    return any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
 def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:

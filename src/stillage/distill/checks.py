@@ -12,7 +12,7 @@ from stillage.distill.batches import canonical, trained_tokens
 from stillage.distill.task import TrainingTask
 from stillage.errors import CapabilityError, ConfigError, DataError, ModelError
 from stillage.models.decoder import embedding_rows
-from stillage.models.pair import context_of
+from stillage.models.limits import context_of
 from stillage.run.config import TrainConfig
 from stillage.run.ranges import TRAIN, check_group
 from stillage.types import Example

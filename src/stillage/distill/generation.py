@@ -18,8 +18,8 @@ from stillage.functional.readout import token_logp
 from stillage.models.beams import beam_search
 from stillage.models.decoder import embedding_rows, evaluating, read
 from stillage.models.generate import Partner, generate
+from stillage.models.limits import shortest_context
 from stillage.models.padding import collate
-from stillage.models.pair import context_of
 from stillage.models.prompts import Prompts, TextRules
 from stillage.rng import derive
 from stillage.run.progress import Done
@@ -85,14 +85,13 @@ def generation_context(task: TrainingTask) -> GenerationContext:
     if teacher is not None:
         teacher.eval()
     eos, pad = end_id(task.tokenizer), task.tokenizer.pad_token_id
-    contexts = [context_of(model) for model in task.models.values()]
     return GenerationContext(
         accelerator=accelerator,
         precision=precision_named(task.options.precision, accelerator.device),
         eos_id=eos,
         pad_id=pad if isinstance(pad, int) else eos,  # masked, never read
         seed=task.seed,
-        most_tokens=min((tokens for tokens in contexts if tokens is not None), default=None),
+        most_tokens=shortest_context(*task.models.values()),
         known_ids=min(map(embedding_rows, task.models.values())),
     )
 

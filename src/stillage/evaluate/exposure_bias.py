@@ -117,7 +117,7 @@ def exposure_bias(
     """
     from stillage.models.decoder import embedding_rows
     from stillage.models.generate import Decoding, generate
-    from stillage.models.pair import context_of
+    from stillage.models.limits import shortest_context
     from stillage.models.prompts import Prompts
 
     rollouts = plan.rollouts
@@ -133,10 +133,9 @@ def exposure_bias(
     models, means = {"student": student, "teacher": teacher}, []
     for model in models.values():  # both read what either writes
         prompts.check(model)
-    contexts = [tokens for tokens in map(context_of, models.values()) if tokens is not None]
     shared = replace(
         rules,
-        most_tokens=min(contexts, default=None),
+        most_tokens=shortest_context(*models.values()),
         known_ids=min(map(embedding_rows, models.values())),
     )
     for name, writer in models.items():

@@ -106,7 +106,7 @@ def update_with_ids(update: Callable[[bytes], None], ids_T: Array) -> None:
 
 def encode_set(subject: EvaluatedModel, chosen: EvalSet, layout: PromptLayout) -> EncodedSet:
     """Lay out and tokenise a data set as the model reads it; errors as `tokenise`."""
-    from stillage.models.pair import context_of
+    from stillage.models.limits import context_of
 
     room, template = layout.max_prompt_tokens, layout.template
     known = with_reference(chosen.records)

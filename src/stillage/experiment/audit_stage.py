@@ -22,7 +22,6 @@ from stillage.experiment.inputs import (
 from stillage.experiment.specs import OUTSIDE, ModelSpec
 from stillage.measures.measure import Measure, MeasureInput, check_measured
 from stillage.measures.params import measure_params
-from stillage.models.limits import device_name
 from stillage.rng import derive
 from stillage.run.audit_config import AuditConfig
 from stillage.run.folder import read_json, read_table, sha256_file, write_json, write_table
@@ -176,18 +175,14 @@ def audit_model(context: Context, spec: ModelSpec) -> AuditModel:
 def load_start(context: Context, spec: ModelSpec) -> PreTrainedModel:
     """Load the weights that a model's training started from."""
     from stillage.experiment.train_stage import pruned_base
-    from stillage.models.load import load_model
+    from stillage.models.load import load_on_device
 
     tokenizer = tokenizer_of(context, spec)
     if (cut := pruned_base(context, spec, tokenizer)) is not None:
         return cut
     kind = "teacher" if spec.name.startswith("teacher") else "student"
-    return load_model(
-        start_of(context, spec),
-        vocab_size=len(tokenizer),
-        seed=derive(context.config.seed, "weights", kind),
-        device=device_name(),
-    )
+    seed = derive(context.config.seed, "weights", kind)
+    return load_on_device(start_of(context, spec), tokenizer, seed)
 
 
 def training_facts(context: Context) -> TrainingFacts:
@@ -212,10 +207,10 @@ def load_untrained(
     context: Context, student: ModelSpec, tokenizer: PreTrainedTokenizerFast
 ) -> PreTrainedModel:
     """Load the student as it was before any training."""
-    from stillage.models.load import load_model
+    from stillage.models.load import load_on_device
 
     seed = derive(context.config.seed, "weights", "student")
-    return load_model(student.start, vocab_size=len(tokenizer), seed=seed, device=device_name())
+    return load_on_device(student.start, tokenizer, seed)
 
 
 def ids_by_stage(context: Context) -> dict[str, list[str]]:

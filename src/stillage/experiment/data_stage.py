@@ -168,8 +168,9 @@ def check_models(context: Context, tokenizer: PreTrainedTokenizerFast) -> None:
     """
     from stillage.corpus.lm_text import check_corpus_ahead
     from stillage.data.tokenise import prompt_limit
+    from stillage.models.limits import context_in
     from stillage.models.load import check_ahead, load_tokenizer
-    from stillage.models.pair import check_same_tokenizer, context_in
+    from stillage.models.pair import check_same_tokenizer
     from stillage.models.scratch import config_from_file, config_from_numbers
 
     data = context.config.data

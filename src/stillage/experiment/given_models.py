@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from stillage.audit.partners import check_pair
 from stillage.models.outside import weights_named
-from stillage.models.source import check_adapter, check_folder_ahead
+from stillage.models.source import adapter_of, check_folder_ahead
 
 if TYPE_CHECKING:
     from stillage.experiment.context import Context
@@ -21,7 +21,7 @@ def check_given(context: Context) -> None:
         if start.path:
             check_folder_ahead(start.path, start.revision)
         if start.adapter:
-            check_adapter(start.adapter, needs_base=not start.path)
+            adapter_of(start.adapter, needs_base=not start.path)
     given = [spec for spec in context.asked if not spec.is_trained and spec.start.source]
     keys = {spec.name: weights_named(spec.start) for spec in given}
     check_pair(keys, {spec.name: spec.start.source for spec in given})

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.experiment.specs import ModelSpec
-from stillage.models.limits import device_name
 from stillage.run.config import ModelConfig
 from stillage.run.folder import write_table
 from stillage.types import Part, Record, Result
@@ -72,11 +71,9 @@ def load_finished(
     context: Context, spec: ModelSpec, tokenizer: PreTrainedTokenizerFast
 ) -> PreTrainedModel:
     """Load a finished model, on the best device."""
-    from stillage.models.load import load_model
+    from stillage.models.load import load_on_device
 
-    return load_model(
-        model_source(context, spec), vocab_size=len(tokenizer), seed=0, device=device_name()
-    )
+    return load_on_device(model_source(context, spec), tokenizer)
 
 
 def base_result(context: Context, stage: str) -> Result:

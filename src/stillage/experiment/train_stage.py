@@ -222,13 +222,13 @@ def pruned_base(
     """Cut a student's start from a teacher; None for its own folder or from scratch."""
     import torch
 
-    from stillage.models.load import load_model
+    from stillage.models.load import load_on_device
     from stillage.models.prune import prune
     from stillage.rng import derive
 
     if spec.base is not None:
         seed = derive(context.config.seed, "weights", "teacher")
-        large = load_model(spec.base, vocab_size=len(tokenizer), seed=seed, device=device_name())
+        large = load_on_device(spec.base, tokenizer, seed)
     elif spec.pruned_from:
         large = load_finished(context, spec_named(context, spec.pruned_from), tokenizer)
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import setting_fields
 from stillage.errors import ConfigError, did_you_mean
+from stillage.models.source import is_model
 from stillage.presets.needs import check_needs
 from stillage.presets.published import Script, published
 from stillage.presets.script_settings import script_settings
@@ -129,7 +130,7 @@ def instead_of(folder: Path) -> str:
         return (
             f"It holds a grid: give the config that made it, or one of its points ({points}, ...)."
         )
-    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+    if is_model(folder):
         return f"It is a model: give --student {folder} or --teacher {folder}."
     return "Give a run folder, or a config file."
 

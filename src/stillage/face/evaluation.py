@@ -317,11 +317,10 @@ def given_subject(
 
 def load_subject(source: ModelConfig) -> EvaluatedModel:
     """Load a model with its tokenizer, and the hash of both as they are in memory."""
-    from stillage.models.limits import device_name
-    from stillage.models.load import load_model, load_tokenizer
+    from stillage.models.load import load_on_device, load_tokenizer
 
     tokenizer = load_tokenizer(source.path, source.revision)
-    model = load_model(source, vocab_size=len(tokenizer), seed=0, device=device_name())
+    model = load_on_device(source, tokenizer)
     here = Path(source.path)
     where = str(here.resolve()) if here.is_dir() else f"{source.path}@{source.revision}"
     return make_subject(source.path, model, tokenizer, where)

@@ -1,7 +1,4 @@
-"""Batches of rows of like length, as large as a number of tokens allows.
-
-They become smaller by themselves when memory runs out.
-"""
+"""Batches of rows of like length, as large as a limit of tokens and memory allow."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from stillage.errors import UserError
 from stillage.models.decoder import evaluating, examine
 from stillage.models.lengths import kinds
 from stillage.models.padding import collate
+from stillage.models.pair import check_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -41,7 +39,7 @@ def map_batches(
     """Call function(batch) until every example has its reply, in their order.
 
     Padding and batches change nothing. Every model is examined first, and in eval mode, without
-    gradients, meanwhile.
+    gradients, meanwhile. DataError for an example longer than a context or with unknown ids.
 
     Args:
         function: one reply for each row of the batch, which is on the first model's device.
@@ -52,6 +50,8 @@ def map_batches(
         progress: hears of every batch.
     """
     results = [nothing] * len(examples)
+    for model in models:
+        check_examples(model, examples)
     rows = [k for k, example in enumerate(examples) if example.response_T.any()]
     lengths = [len(examples[row].ids_T) for row in rows]
 
@@ -93,9 +93,7 @@ def run_batches(
     """
     work = sum(lengths)
     by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    place = {
-        kind: number for number, kind in enumerate(dict.fromkeys(kinds[row] for row in by_length))
-    }
+    place = {kind: n for n, kind in enumerate(dict.fromkeys(kinds[row] for row in by_length))}
     left = sorted(by_length, key=lambda row: place[kinds[row]])  # kinds by their longest row
     while left:
         longest = max(1, lengths[left[0]])
@@ -127,11 +125,10 @@ def attempt(run: Callable[[list[int]], None], batch: list[int]) -> bool:
     """Run a batch; False when memory ran out (its tensors are gone by then)."""
     try:
         run(batch)
+        return True
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not out_of_memory(error):
             raise
-    else:
-        return True
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return False

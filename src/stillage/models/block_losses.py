@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from stillage.run.progress import Done
-    from stillage.types import Example
+    from stillage.types import Example, Noise
 
 
 def losses(
@@ -36,20 +35,10 @@ def losses(
     return np.array([-one.mean(dtype=np.float64) if len(one) else np.nan for one in logp])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightNoise:
-    """Gaussian noise on weights W: sigma rms(W) eps, or sigma eps if not relative."""
-
-    sigma: float
-    copies: int
-    seed: int
-    relative: bool = True
-
-
 def noise_losses(
     model: PreTrainedModel,
     examples: Sequence[Example],
-    noise: WeightNoise,
+    noise: Noise,
     *,
     batch_tokens: int = 16384,
     progress: Done | None = None,
@@ -65,11 +54,11 @@ def noise_losses(
     found_SLN = np.full((copies, len(blocks), len(examples)), np.nan)
     for copy in range(copies):
         for block in range(len(blocks)):
+            prefix, seed = f"{name}.{block}.", noise.seed + copy
 
-            def inside(parameter: str, prefix: str = f"{name}.{block}.") -> bool:
+            def inside(parameter: str, prefix: str = prefix) -> bool:
                 return parameter.startswith(prefix)
 
-            seed = noise.seed + copy
             with perturbed(model, inside, noise.sigma, seed, relative=noise.relative):
                 found_SLN[copy, block] = losses(model, examples, batch_tokens)
             if progress is not None:
@@ -109,10 +98,7 @@ def reverted_losses(
 
 @contextmanager
 def reverted(block: torch.nn.Module, other: torch.nn.Module) -> Iterator[None]:
-    """Give a block the weights of another, and its own back afterwards, to the bit.
-
-    Raises CapabilityError unless they fit.
-    """
+    """Lend a block another's weights, to the bit; CapabilityError unless they fit."""
     own, new = block.state_dict(), other.state_dict()
     kinds = [{n: (t.shape, t.dtype) for n, t in state.items()} for state in (own, new)]
     if odd := sorted({name for name, _ in kinds[0].items() ^ kinds[1].items()}):

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 
 from stillage.errors import CapabilityError, ModelError
 from stillage.functional.readout import project
-from stillage.models.memo import memo, remember
 from stillage.models.padding import packed_inputs
 from stillage.types import Head, Readout
 from stillage.versions import lora_linear
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from transformers import PretrainedConfig, PreTrainedModel
 
@@ -31,32 +30,31 @@ if TYPE_CHECKING:
 log = logging.getLogger("stillage")
 # model_type -> the field of its config. What is missing here is caught by check_head.
 LOGITS_TIMES: Mapping[str, str] = {
-    "cohere": "logit_scale",
-    "cohere2": "logit_scale",
-    "cohere2_moe": "logit_scale",
+    **dict.fromkeys(("cohere", "cohere2", "cohere2_moe"), "logit_scale"),
     "falcon_h1": "lm_head_multiplier",
     "hyperclovax": "logits_scaling",
 }
-LOGITS_OVER: Mapping[str, str] = {
-    "granite": "logits_scaling",
-    "granitemoe": "logits_scaling",
-    "granitemoeshared": "logits_scaling",
-    "granitemoehybrid": "logits_scaling",
-    "granite_swa": "logits_scaling",
-    "granitemoe_swa": "logits_scaling",
-}
+GRANITES = ("", "moe", "moeshared", "moehybrid", "_swa", "moe_swa")
+LOGITS_OVER: Mapping[str, str] = {f"granite{kind}": "logits_scaling" for kind in GRANITES}
+GEMMAS = ("gemma2", "gemma3_text", "gemma3n_text", "gemma4_text", "vaultgemma")
 SOFTCAP: Mapping[str, str] = {
-    "gemma2": "final_logit_softcapping",
-    "gemma3_text": "final_logit_softcapping",
-    "gemma3n_text": "final_logit_softcapping",
-    "gemma4_text": "final_logit_softcapping",
-    "vaultgemma": "final_logit_softcapping",
-    "nanochat": "final_logit_softcapping",
+    **dict.fromkeys((*GEMMAS, "nanochat"), "final_logit_softcapping"),
     "recurrent_gemma": "logits_soft_cap",
     "xlstm": "output_logit_soft_cap",
 }
 CANNOT = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError, AssertionError)
 """What an architecture raises for a request that it cannot serve."""
+Fact = TypeVar("Fact")
+
+
+def found_once(
+    model: torch.nn.Module, name: str, find_out: Callable[[], Fact], *, anew: bool = False
+) -> Fact:
+    """Return a fact about a model, kept on it and copied with it; find it out once."""
+    known = vars(model)
+    if anew or f"_stillage_{name}" not in known:
+        known[f"_stillage_{name}"] = find_out()
+    return known[f"_stillage_{name}"]
 
 
 def read(model: PreTrainedModel, batch: Batch) -> Readout:
@@ -93,7 +91,7 @@ def output_head(model: PreTrainedModel) -> Head:
 
 def needs_whole_logits(model: PreTrainedModel) -> bool:
     """Tell whether a model's head cannot be taken apart; examined once per model."""
-    return memo(model, "whole_logits", lambda: head_fault(model) is not None)
+    return found_once(model, "whole_logits", lambda: head_fault(model) is not None)
 
 
 def examine(model: PreTrainedModel, name: str = "") -> None:
@@ -102,7 +100,7 @@ def examine(model: PreTrainedModel, name: str = "") -> None:
     Asked before a job begins, since a model may have changed. name: of the model in the notice.
     """
     fault = head_fault(model)
-    remember(model, "whole_logits", fault is not None)
+    found_once(model, "whole_logits", lambda: fault is not None, anew=True)
     if fault is not None:
         log.warning(
             "%s: %s Its own logits are used, all at once (%s).",
@@ -241,12 +239,11 @@ def check_head(model: PreTrainedModel) -> None:
     with evaluating(model), torch.autocast(model.device.type, enabled=False):
         theirs = model(input_ids=ids_BS, use_cache=False).logits.float()
         ours = project(last_hidden(model, {"input_ids": ids_BS}), linear_head(model))
-    if not close(ours, theirs, plain(model).dtype):
+    if fault := mismatch(ours, theirs, plain(model).dtype):
         raise CapabilityError(
             "The logits of this model are not its last hidden state times its head, "
             "so chunks cannot be used.",
-            f"model type: {model.config.model_type}; "
-            f"largest difference {float((ours - theirs).abs().max()):.3g}",
+            f"model type: {model.config.model_type}; {fault}",
             "Use a family whose head is linear "
             "(GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, GPT-NeoX, Phi, Cohere, ...).",
         )
@@ -267,7 +264,7 @@ def check_causal(model: PreTrainedModel) -> None:
     with evaluating(model):
         whole = model(input_ids=ids_BT, use_cache=False).logits.float()
         start = model(input_ids=ids_BT[:, :3], use_cache=False).logits.float()
-    if not close(start, whole[:, :3], plain(model).dtype):
+    if mismatch(start, whole[:, :3], plain(model).dtype):
         raise encoder_decoder(model.config)
 
 
@@ -282,9 +279,12 @@ def embedding_rows(model: PreTrainedModel) -> int:
     return len(cast("torch.nn.Embedding", plain(model).get_input_embeddings()).weight)
 
 
-def close(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Tell whether tensors are equal to the precision; infinite ones are not judged."""
+def mismatch(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype, what: str = "logits") -> str:
+    """Say how far finite tensors differ; empty where they are equal to the precision."""
     tolerance = 1e-3 if dtype == torch.float32 else 0.03
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        return True
-    return bool((a - b).abs().max() <= tolerance * b.abs().max() + 1e-5)
+        return ""
+    largest = (a - b).abs().max()
+    if largest <= tolerance * b.abs().max() + 1e-5:
+        return ""
+    return f"largest difference of {what}: {float(largest):.3g}"

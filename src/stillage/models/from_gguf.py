@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from stillage.errors import CapabilityError, ConfigError, ModelError, UserError, first_line
-from stillage.models.gguf_tokenizer import gguf_tokenizer
+from stillage.models.gguf_tokenizer import INSTEAD, gguf_tokenizer
 from stillage.models.load import check_rows_of, save_model
 from stillage.run.folder import (
     atomic,
@@ -37,18 +37,7 @@ if TYPE_CHECKING:
 
 ORIGIN = "gguf.json"
 """Written into the folder: what it was made of, and the sha256 of all in it."""
-OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
-BLOCK = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
+DAMAGED = "Fetch the file again: it is damaged."
 NUMBERS = {
     "llama.block_count": "num_hidden_layers",
     "llama.embedding_length": "hidden_size",
@@ -193,18 +182,12 @@ def check_llama(metadata: Mapping[str, Any]) -> None:
     """Require a Llama model without settings that LlamaConfig cannot express."""
     architecture = metadata.get("general.architecture", "(none)")
     if architecture != "llama":
-        raise ModelError(
-            "The architecture of this GGUF file is not read.",
-            f"general.architecture: {architecture}; read: llama",
-            "Give the model's original Hugging Face folder instead.",
-        )
-    unknown = {
-        name: value
-        for name, value in metadata.items()
-        if name.startswith("llama.")
-        and name not in KNOWN
-        and (name, value) != ("llama.rope.scaling.type", "none")
-    }
+        values = f"general.architecture: {architecture}; read: llama"
+        raise ModelError("The architecture of this GGUF file is not read.", values, INSTEAD)
+    settings = {name: value for name, value in metadata.items() if name.startswith("llama.")}
+    if settings.get("llama.rope.scaling.type") == "none":
+        del settings["llama.rope.scaling.type"]
+    unknown = {name: value for name, value in settings.items() if name not in KNOWN}
     heads = metadata["llama.attention.head_count"]
     size = metadata.get("llama.attention.key_length", metadata["llama.embedding_length"] // heads)
     for name in ("llama.rope.dimension_count", "llama.attention.value_length"):
@@ -214,7 +197,7 @@ def check_llama(metadata: Mapping[str, Any]) -> None:
         raise ModelError(
             "This GGUF file has settings that the conversion would lose.",
             ", ".join(f"{name}: {value}" for name, value in unknown.items()),
-            "Give the model's original Hugging Face folder instead.",
+            INSTEAD,
         )
 
 
@@ -243,10 +226,8 @@ def shortest(value: float) -> float:
 
 
 def gguf_model(source: Gguf) -> PreTrainedModel:
-    """Make the model, with every tensor of the file in its place, as float32.
-
-    Raises ModelError where a tensor is missing, has no place, or is not of finite numbers.
-    """
+    """Make the float32 model; ModelError where a tensor is missing, extra or broken."""
+    from gguf import MODEL_ARCH, get_tensor_name_map
     from transformers import LlamaForCausalLM
 
     config = llama_config(source)
@@ -254,62 +235,47 @@ def gguf_model(source: Gguf) -> PreTrainedModel:
         raise ModelError(
             "This GGUF file has fewer tensors than layers.",
             f"llama.block_count: {config.num_hidden_layers}, tensors: {len(source.tensors)}",
-            "Fetch the file again: it is damaged.",
+            DAMAGED,
         )
-    names = {name: hugging_face_name(name) for name in source.tensors}
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     places = {ours: tuple(place.shape) for ours, place in model.state_dict().items()}
     if config.tie_word_embeddings:
         del places["lm_head.weight"]
-    missing = set(places) - set(names.values())
-    extra = [name for name, ours in names.items() if ours not in places]
+    known = get_tensor_name_map(MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    names = {ours: known.get_name(ours, (".weight", ".bias")) or ours for ours in places}
+    missing = sorted(ours for ours, name in names.items() if name not in source.tensors)
+    extra = sorted(source.tensors.keys() - names.values())
     if missing or extra:
         raise ModelError(
             "The tensors of this GGUF file are not those of a Llama model.",
-            f"missing: {', '.join(sorted(missing)[:3]) or 'none'}; "
+            f"missing: {', '.join(missing[:3]) or 'none'}; "
             f"without a place: {', '.join(extra[:3]) or 'none'}",
-            "Fetch the file again, or give the model's original Hugging Face folder instead.",
+            f"Fetch the file again. {INSTEAD}",
         )
-    state = {ours: read_tensor(source, name, config, places[ours]) for name, ours in names.items()}
+    state = {
+        ours: read_tensor(source, names[ours], config, shape) for ours, shape in places.items()
+    }
     model.load_state_dict(state, strict=False, assign=True)
     model.tie_weights()
     model.generation_config.do_sample = False
     return model.eval()
 
 
-def hugging_face_name(name: str) -> str:
-    """Return the name of a tensor in LlamaForCausalLM; empty where it has none."""
-    parts = name.split(".")
-    if len(parts) == 2 and parts[0] in OUTSIDE:
-        return f"{OUTSIDE[parts[0]]}.{parts[1]}"
-    if len(parts) == 4 and parts[0] == "blk" and parts[2] in BLOCK:
-        return f"model.layers.{parts[1]}.{BLOCK[parts[2]]}.{parts[3]}"
-    return ""
-
-
 def read_tensor(
     source: Gguf, name: str, config: LlamaConfig, shape: tuple[int, ...]
 ) -> torch.Tensor:
-    """Read a tensor as float32, queries and keys in the order of transformers.
-
-    Raises ModelError for another shape than expected, or values that are not finite.
-    """
+    """Read a tensor as float32, in transformers' order; ModelError for a broken one."""
     from gguf import dequantize
 
     tensor = source.tensors[name]
     values = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-    wrong: tuple[str, str] | None = None
     if values.shape != shape:
-        wrong = "another shape than its settings mean", f"{values.shape}, expected: {shape}"
-    elif broken := int((~np.isfinite(values)).sum()):
-        wrong = "values that are no numbers", f"{broken} of {values.size}"
-    if wrong:
-        raise ModelError(
-            f"A tensor of this GGUF file has {wrong[0]}.",
-            f"{name}: {wrong[1]}",
-            "Fetch the file again: it is damaged.",
-        )
+        what = "A tensor of this GGUF file has another shape than its settings mean."
+        raise ModelError(what, f"{name}: {values.shape}, expected: {shape}", DAMAGED)
+    if broken := int((~np.isfinite(values)).sum()):
+        what = "A tensor of this GGUF file has values that are no numbers."
+        raise ModelError(what, f"{name}: {broken} of {values.size}", DAMAGED)
     if ".attn_q." in name:
         values = unpaired(values, config.num_attention_heads)
     elif ".attn_k." in name:

@@ -20,7 +20,7 @@ from stillage.errors import ConfigError, ModelError
 from stillage.models.batching import run_batches
 from stillage.models.decoder import evaluating
 from stillage.models.lengths import growing_kinds
-from stillage.models.pair import context_of
+from stillage.models.prompts import answer_room
 from stillage.models.stream import Stream
 from stillage.rng import generator
 from stillage.types import Decoding
@@ -75,13 +75,8 @@ def generate(
     """
     check_decoding(decoding)
     writers = [model] if partner is None else [model, partner.model]
-    for writer in writers:
-        prompts.check(writer)
     ids = prompts.ids
-    limits = [rules.most_tokens, *map(context_of, writers)]
-    context = min((tokens for tokens in limits if tokens is not None), default=None)
-    room = [decoding.max_new_tokens if context is None else context - len(row) for row in ids]
-    budgets = [min(decoding.max_new_tokens, left) for left in room]
+    context, budgets = answer_room(writers, prompts, rules, decoding.max_new_tokens)
     short = sum(budget < decoding.max_new_tokens for budget in budgets)
     if short and rules.most_tokens is None:
         log.warning(
@@ -231,10 +226,7 @@ def continue_batch(
 def choose(
     logits_BV: torch.Tensor, decoding: Decoding, noises: Sequence[np.random.Generator], name: str
 ) -> torch.Tensor:
-    """Choose every row's next token: the likeliest, or a draw with its own noise.
-
-    ModelError, with the model's name, for NaN logits.
-    """
+    """Choose every row's next token, likeliest or drawn; ModelError for NaN logits."""
     scores_BV = logits_BV
     if decoding.sampling_temperature > 0:
         noise_BV = gumbel(noises, logits_BV.shape[1]).to(logits_BV.device)

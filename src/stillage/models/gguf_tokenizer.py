@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
+INSTEAD = "Give the model's original Hugging Face folder instead."
 LLAMA_3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -35,11 +36,9 @@ def gguf_tokenizer(metadata: Mapping[str, Any]) -> PreTrainedTokenizerFast:
 
     kind = metadata.get("tokenizer.ggml.model", "(none)")
     if kind != "gpt2":
-        raise ModelError(
-            "The tokenizer of this GGUF file is of a kind that is not read.",
-            f"tokenizer.ggml.model: {kind}; read: gpt2 (byte-level BPE)",
-            "Give the model's original Hugging Face folder instead.",
-        )
+        what = "The tokenizer of this GGUF file is of a kind that is not read."
+        values = f"tokenizer.ggml.model: {kind}; read: gpt2 (byte-level BPE)"
+        raise ModelError(what, values, INSTEAD)
     tokens = metadata.get("tokenizer.ggml.tokens") or []
     special: dict[str, Any] = {
         name: tokens[metadata[f"tokenizer.ggml.{key}_token_id"]]
@@ -83,10 +82,7 @@ def byte_level_bpe(tokens: Sequence[str], merges: Sequence[str], *, pre: str) ->
 
 
 def pre_tokenizer(name: str) -> Any:  # noqa: ANN401 - tokenizers has no public base class of these
-    """Return the rule by which a text is cut before merges apply.
-
-    Raises ModelError where the name's rule is not known.
-    """
+    """Return the rule by which a text is cut before merges; ModelError if unknown."""
     from tokenizers import Regex, pre_tokenizers
 
     if name == "gpt-2":
@@ -101,7 +97,7 @@ def pre_tokenizer(name: str) -> Any:  # noqa: ANN401 - tokenizers has no public 
     raise ModelError(
         "It is not known how the tokenizer of this GGUF file cuts texts.",
         f"tokenizer.ggml.pre: {name}; known: {', '.join(PRE_TOKENIZERS)}",
-        "Give the model's original Hugging Face folder instead.",
+        INSTEAD,
     )
 
 

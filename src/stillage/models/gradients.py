@@ -20,8 +20,9 @@ from stillage.functional.readout import token_logp
 from stillage.models.decoder import evaluating, examine, plain, read
 from stillage.models.padding import collate
 from stillage.models.pair import check_examples
+from stillage.models.perturb import refuse_quantised
 from stillage.models.prune import blocks_of
-from stillage.models.score_cache import cache_file, read_columns, write_columns
+from stillage.models.score_cache import cache_file, read_rows, write_rows
 from stillage.types import GradientNorms
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stillage")
 SCHEMA = "gradient norms 2"  # raise it when the norms change
+COLUMNS = {"total": pa.float64(), "rest": pa.float64(), "blocks_L": pa.list_(pa.float64())}
 
 
 def gradient_norms(
@@ -55,8 +57,9 @@ def gradient_norms(
     assert key or cache is None, "a cache needs the hash of the model in its key"
     full_key = f"{SCHEMA} {key} {plain(model).dtype}"
     file = None if cache is None else cache_file(cache, full_key, examples)
-    if file is not None and (known := read_norms(file, len(examples))) is not None:
-        return known
+    known = None if file is None else read_rows(file, COLUMNS, "gradient norms")
+    if known is not None and len(known) == len(examples):
+        return [GradientNorms(**row) for row in known]
     check_examples(model, examples)
     groups = weight_groups(model)
     with evaluating(model), torch.enable_grad(), learning(model):
@@ -69,7 +72,7 @@ def gradient_norms(
     if bad := sum(not math.isfinite(norms.total) for norms in results):
         log.warning("%d of %d records have gradients that are not finite", bad, len(results))
     if file is not None:
-        write_norms(file, results)
+        write_rows(file, COLUMNS, results)
     return results
 
 
@@ -79,13 +82,8 @@ Groups = tuple[list[torch.nn.Parameter], list[int]]
 
 def weight_groups(model: PreTrainedModel) -> Groups:
     """Sort the weights by block; CapabilityError where they are quantised."""
-    named = list(model.named_parameters())
-    if odd := [name for name, tensor in named if not tensor.is_floating_point()]:
-        raise CapabilityError(
-            "Quantised weights have no gradient.",
-            f"{len(odd)} of {len(named)} tensors, e.g. {odd[0]}",
-            "Load the model without `quantize`, or leave out the attacks that need gradients.",
-        )
+    named = dict(model.named_parameters())
+    refuse_quantised(named, "have no gradient", "gradients")
     try:
         blocks = blocks_of(model)[1]
     except CapabilityError as error:
@@ -93,7 +91,7 @@ def weight_groups(model: PreTrainedModel) -> Groups:
         log.warning(notice, error.what, error.values)
         blocks = []
     number = {id(tensor): k for k, module in enumerate(blocks) for tensor in module.parameters()}
-    return [tensor for _, tensor in named], [number.get(id(tensor), -1) for _, tensor in named]
+    return list(named.values()), [number.get(id(tensor), -1) for tensor in named.values()]
 
 
 @contextmanager
@@ -129,25 +127,3 @@ def norms_of(model: PreTrainedModel, example: Example, groups: Groups) -> Gradie
     return GradientNorms(
         total=math.sqrt(rest + squares_L.sum()), blocks_L=np.sqrt(squares_L), rest=math.sqrt(rest)
     )
-
-
-def write_norms(file: Path, results: Sequence[GradientNorms]) -> None:
-    """Keep the norms: one row per example."""
-    columns = {
-        "total": pa.array([norms.total for norms in results], pa.float64()),
-        "rest": pa.array([norms.rest for norms in results], pa.float64()),
-        "blocks_L": pa.array([norms.blocks_L for norms in results], pa.list_(pa.float64())),
-    }
-    write_columns(file, columns)
-
-
-def read_norms(file: Path, count: int) -> list[GradientNorms] | None:
-    """Read the norms of so many examples; None where they are not in the file."""
-    columns = read_columns(file, ("total", "rest", "blocks_L"), "gradient norms")
-    if columns is None or len(columns["total"]) != count:
-        return None
-    rows = zip(*(column.to_pylist() for column in columns.values()), strict=True)
-    return [
-        GradientNorms(total=total, blocks_L=np.asarray(blocks, np.float64), rest=rest)
-        for total, rest, blocks in rows
-    ]

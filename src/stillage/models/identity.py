@@ -28,10 +28,7 @@ PLACE = ("base_model_name_or_path", "revision")
 
 
 def model_hash(model: PreTrainedModel) -> str:
-    """Hash a model in memory: configuration, adapters' settings, every weight.
-
-    About a second for each GB on one core.
-    """
+    """Hash a model in memory: settings and every weight; about a second for each GB."""
     digest = hashlib.sha256(json_bytes(drop_entries(model.config.to_dict(), VOLATILE)))
     for name, adapter in sorted(getattr(model, "peft_config", {}).items()):
         digest.update(name.encode() + json_bytes(drop_entries(adapter.to_dict(), PLACE)))

@@ -1,7 +1,4 @@
-"""How a run lays prompts out, and whether all its models read the same text.
-
-Where nobody says, its models' folders decide.
-"""
+"""How a run lays prompts out, by its settings or else by its models' folders."""
 
 from __future__ import annotations
 
@@ -10,18 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.data.chat_templates import (
-    AUTO,
-    own_layout,
-    read_chat_template,
-    template_file,
-)
+from stillage.data.chat_templates import AUTO, own_layout, read_chat_template, template_file
 from stillage.errors import ConfigError, UserError
 from stillage.models.outside import tokenizer_source
 from stillage.models.source import ADAPTER, base_of
 
 if TYPE_CHECKING:
     from stillage.run.config import Config
+
+
+NO_TEMPLATE = "alpaca, it has no chat template"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +41,11 @@ class Stated:
     def __str__(self) -> str:
         """A few words for a message."""
         said = {"chat": "a chat template of its own"}.get(self.layout, self.layout)
-        return (
-            f"{self.name} {self.place}: "
-            f"{said if self.template else 'alpaca, it has no chat template'}"
-        )
+        return f"{self.name} {self.place}: {said if self.template else NO_TEMPLATE}"
 
 
 def stated(name: str, path: str) -> Stated | None:
-    """Return what a local folder states; None for one that is not here.
-
-    For an adapter without a tokenizer: what its base model's folder states.
-    """
+    """Return what a local folder, or its base, states; None for one that is not here."""
     folder = Path(path)
     if not path or not folder.is_dir():
         return None  # a hub id, perhaps not fetched yet: each model is still read by the rule
@@ -65,11 +54,7 @@ def stated(name: str, path: str) -> Stated | None:
             folder = base_of(folder)
         except UserError:
             return None  # said where it is loaded
-    return (
-        Stated(name=name, place=path, folder=folder, template=read_chat_template(folder))
-        if folder.is_dir()
-        else None
-    )
+    return Stated(name=name, place=path, folder=folder, template=read_chat_template(folder))
 
 
 def layout_notes(config: Config, used: Sequence[str], *, trains: bool) -> list[str]:
@@ -81,23 +66,22 @@ def layout_notes(config: Config, used: Sequence[str], *, trains: bool) -> list[s
     them has none.
     """
     asked = config.data.template
-    given = {
-        name: group.source
-        for name, group in (("teacher", config.teacher), ("student", config.student))
-    }
+    given = {"teacher": config.teacher.source, "student": config.student.source}
     found = {name: one for name, path in given.items() if (one := stated(name, path))}
     source = tokenizer_source(config)[0]
     tokenizer = (
         stated("tokenizer", source) if config.tokenizer.path else next(iter(found.values()), None)
     )
     as_they_are = [found[name] for name in used if name in found]
-    readers = [*([tokenizer] if trains and tokenizer is not None else []), *as_they_are]
-    reference = (
-        stated("audit.reference", config.audit.reference) if "audit" in config.stages else None
-    )
+    readers = [*([tokenizer] if trains and tokenizer else []), *as_they_are]
+    audited = "audit" in config.stages
+    reference = stated("audit.reference", config.audit.reference) if audited else None
     everyone = [*readers, *([reference] if reference else [])]
     if asked in (AUTO, "chat"):
-        check_templates(everyone)
+        from stillage.data.template_syntax import check_template
+
+        for one in everyone:
+            check_template(one.template, template_file(one.folder))
     if asked == AUTO:
         return by_the_folders(readers, found, reference, fetched=not source or bool(tokenizer))
     if asked == "chat":
@@ -108,33 +92,19 @@ def layout_notes(config: Config, used: Sequence[str], *, trains: bool) -> list[s
                 "; ".join(map(str, without)),
                 "Leave out data.template, or use alpaca or raw.",
             )
-        differ = len({one.text for one in readers}) > 1
-        return [
-            "warning: each model reads its own chat template, and they differ: "
-            + listed_layouts(readers)
-        ] * differ
+        if len({one.text for one in readers}) < 2:
+            return []
+        notice = "warning: each model reads its own chat template, and they differ: "
+        return [notice + listed_layouts(readers)]
     other = [one for one in everyone if one.template and one.layout != asked]
-    return [
-        f"warning: prompts are laid out as {asked}, as data.template says, and not as in "
-        + listed_layouts(other)
-    ] * bool(other)
-
-
-def check_templates(models: Sequence[Stated]) -> None:
-    """ModelError for a chat template that does not parse, with its file."""
-    from stillage.data.template_syntax import check_template
-
-    for one in models:
-        check_template(one.template, template_file(one.folder))
+    notice = f"warning: prompts are laid out as {asked}, as data.template says, and not as in "
+    return [notice + listed_layouts(other)] if other else []
 
 
 def by_the_folders(
     readers: Sequence[Stated], found: dict[str, Stated], reference: Stated | None, *, fetched: bool
 ) -> list[str]:
-    """Say which layout the folders come to; refuse several.
-
-    readers: of what is used as it is, and of what is trained.
-    """
+    """Say which layout the folders of all readers come to; refuse several."""
     if len({one.text for one in readers}) > 1:
         raise ConfigError(
             "The models lay prompts out differently, and they must read the same text.",
@@ -143,10 +113,8 @@ def by_the_folders(
             "its own).",
         )
     if not readers:
-        return [
-            "layout of prompts: "
-            + ("alpaca" if fetched else "the chat template of the model, else alpaca")
-        ]
+        layout = "alpaca" if fetched else "the chat template of the model, else alpaca"
+        return [f"layout of prompts: {layout}"]
     first = readers[0]
     why = f"as {first.place} says" if first.template else f"{first.place} has no chat template"
     notes = [f"layout of prompts: {first.layout} ({why})"]
@@ -161,5 +129,5 @@ def by_the_folders(
 
 
 def listed_layouts(models: Sequence[Stated]) -> str:
-    """The folders and what each says."""
+    """List the folders and what each says."""
     return "; ".join(dict.fromkeys(map(str, models)))

@@ -20,14 +20,13 @@ from stillage.functional.readout import logits, map_chunks
 from stillage.models.batching import batch_limit, map_batches
 from stillage.models.decoder import (
     check_head,
-    close,
     evaluating,
     last_hidden,
+    mismatch,
     plain,
     probe_ids,
     read,
 )
-from stillage.models.pair import check_examples
 from stillage.models.prune import blocks_of
 from stillage.types import Array
 
@@ -62,28 +61,24 @@ def block_readings(
     architecture whose blocks or head cannot be taken apart, DataError for an example too long or
     with unknown ids.
     """
-    check_examples(model, examples)
-    check_lens(model)
+    n_blocks, width = check_lens(model)
+    nothing = np.full(n_blocks, np.nan), np.full((n_blocks, width), np.nan, np.float32)
     readings = map_batches(
         lambda batch: batch_readings(model, batch),
         [model],
         examples,
-        nothing=None,
+        nothing=nothing,
         batch_tokens=batch_limit(model, batch_tokens),
         progress=progress,
     )
-    with evaluating(model):
-        outputs = outputs_of(model, probe_ids(model))
-    n_blocks, width = len(outputs), states_of(outputs[0]).shape[-1]
-    loss_LN = np.full((n_blocks, len(examples)), np.nan)
-    hidden_LNH = np.full((n_blocks, len(examples), width), np.nan, np.float32)
+    loss_LN = np.empty((n_blocks, len(examples)))
+    hidden_LNH = np.empty((n_blocks, len(examples), width), np.float32)
     for row, reading in enumerate(readings):
-        if reading is not None:
-            loss_LN[:, row], hidden_LNH[:, row] = reading
+        loss_LN[:, row], hidden_LNH[:, row] = reading
     return BlockReadings(loss_LN=loss_LN, hidden_LNH=hidden_LNH)
 
 
-def batch_readings(model: PreTrainedModel, batch: Batch) -> list[tuple[Array, Array] | None]:
+def batch_readings(model: PreTrainedModel, batch: Batch) -> list[tuple[Array, Array]]:
     """Read each record's loss [L] and mean hidden state [L, H] after each block."""
     ids_BS, labels_T, losses, means = batch.ids_BS, batch.labels_T, [], []
     row_T = batch.positions_T // ids_BS.shape[1]
@@ -132,20 +127,6 @@ def states_of(output: object) -> torch.Tensor:
     return states
 
 
-def after_blocks(
-    model: PreTrainedModel,
-    ids_BT: torch.Tensor,
-    outputs: Sequence[object],
-    states_BTH: torch.Tensor,
-) -> torch.Tensor:
-    """Run what follows the blocks on given states: the input of the head, [B, T, H].
-
-    outputs: what the blocks returned on these ids, for the rest of what they return.
-    """
-    with standing_still(list(blocks_of(model)[1]), outputs, states_BTH), torch.no_grad():
-        return last_hidden(model, {"input_ids": ids_BT})
-
-
 @contextmanager
 def standing_still(
     blocks: Sequence[torch.nn.Module], outputs: Sequence[object], states_BTH: torch.Tensor
@@ -171,29 +152,33 @@ def still(output: object) -> Callable[..., object]:
     return lambda *inputs, **settings: output
 
 
-def check_lens(model: PreTrainedModel) -> None:
+def check_lens(model: PreTrainedModel) -> tuple[int, int]:
     """Prove on five tokens that other states pass through what follows the blocks.
 
     The last block's states must give the model's own hidden states; other states, other ones. Costs
-    three tiny forward passes. Raises CapabilityError where that fails, or as `blocks_of` and
-    `check_head`.
+    three tiny forward passes. Returns the number of blocks, and the width of their states. Raises
+    CapabilityError where that fails, or as `blocks_of` and `check_head`.
     """
     check_head(model)
     ids_BT = probe_ids(model)
     with evaluating(model):
         outputs = outputs_of(model, ids_BT)
-        count = len(blocks_of(model)[1])
+        blocks = list(blocks_of(model)[1])
         theirs = last_hidden(model, {"input_ids": ids_BT})
         ours, moved = theirs + 1, theirs
-        if len(outputs) == count:
+        if len(outputs) == len(blocks):
             last = states_of(outputs[-1])
-            ours, moved = (
-                after_blocks(model, ids_BT, outputs, states) for states in (last, 0 * last)
-            )
-    if not close(ours, theirs, plain(model).dtype) or close(moved, theirs, plain(model).dtype):
+            with standing_still(blocks, outputs, last):
+                ours = last_hidden(model, {"input_ids": ids_BT})
+            with standing_still(blocks, outputs, 0 * last):
+                moved = last_hidden(model, {"input_ids": ids_BT})
+    dtype = plain(model).dtype
+    if mismatch(ours, theirs, dtype) or not mismatch(moved, theirs, dtype):
         raise CapabilityError(
             "What this model knows after each of its blocks cannot be read.",
-            f"model type: {model.config.model_type}; blocks: {count}, seen at work: {len(outputs)}",
+            f"model type: {model.config.model_type}; blocks: {len(blocks)}, "
+            f"seen at work: {len(outputs)}",
             "Leave out audit.blocks, or use a decoder whose blocks follow each other "
             "(GPT-2, OPT, LLaMA, ...).",
         )
+    return len(blocks), states_of(outputs[0]).shape[-1]

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
+from stillage.models.source import complete_folder, folders_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from collections.abc import Mapping
+
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from stillage.run.config import ModelConfig
+
+CONTEXT: Mapping[str, str] = {"mpt": "max_seq_len"}
+"""model_type -> the config's field, where it is not max_position_embeddings."""
 
 
 def device_name() -> str:
@@ -21,22 +27,27 @@ def device_name() -> str:
 
 def shortest_context(*models: PreTrainedModel | None) -> int | None:
     """Return the models' shortest context in tokens; None where none has a limit."""
-    from stillage.models.pair import context_of
-
     limits = [context_of(model) for model in models if model is not None]
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def context_of(model: PreTrainedModel) -> int | None:
+    """Return the longest sequence a model can read; None without a limit (ALiBi)."""
+    return context_in(model.config)
+
+
+def context_in(config: PreTrainedConfig) -> int | None:
+    """Return the longest sequence a model of this config can read; None: no limit."""
+    text = config.get_text_config()
+    value = getattr(text, CONTEXT.get(text.model_type, "max_position_embeddings"), None)
+    return int(value) if isinstance(value, int) and value > 0 else None
 
 
 def stated_context(source: ModelConfig) -> int | None:
     """Read a model's context length in tokens from its config; None without a limit."""
     from transformers import AutoConfig
 
-    from stillage.models.pair import context_in
-    from stillage.models.source import ADAPTER, adapter_of, base_of, find
-
-    folder = find(source.path, source.revision) if source.path else adapter_of(source.adapter)
-    while (folder / ADAPTER).exists():
-        folder = base_of(folder)
+    folder = complete_folder(source)
     return context_in(
         AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     )
@@ -45,20 +56,13 @@ def stated_context(source: ModelConfig) -> int | None:
 def weights_key(source: ModelConfig) -> str:
     """Name a model's weights in a cache: by the hashes of its folders' files."""
     from stillage.models.identity import folder_hash
-    from stillage.models.source import adapter_of, find
 
-    folders = [find(source.path, source.revision)] if source.path else []
-    folders += [adapter_of(source.adapter)] if source.adapter else []
-    return " ".join(
-        [*map(folder_hash, folders), *([source.quantize] if source.quantize != "none" else [])]
-    )
+    quantized = [source.quantize] if source.quantize != "none" else []
+    return " ".join([*map(folder_hash, folders_of(source)), *quantized])
 
 
 def special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
-    """Return the ids of EOS and of padding.
-
-    EOS where there is no padding token: padding is masked, never read.
-    """
+    """Return the ids of EOS and of padding (EOS where there is none: it is masked)."""
     from stillage.corpus.tokenizers import end_id
 
     eos, pad = end_id(tokenizer), tokenizer.pad_token_id
@@ -66,10 +70,7 @@ def special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
 
 
 def new_tokens(model: PreTrainedModel, asked: int, usual: int = 64) -> int:
-    """Return the most tokens of an answer, at most half the context.
-
-    asked 0: as usual.
-    """
+    """Return the most tokens of an answer: asked, else as usual, or half the context."""
     context_tokens = shortest_context(model)
     return asked or (usual if context_tokens is None else max(1, min(usual, context_tokens // 2)))
 

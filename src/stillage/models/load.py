@@ -6,19 +6,20 @@ import importlib.util
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from stillage.errors import CapabilityError, ModelError, first_line
+from stillage.errors import CapabilityError, ModelError
 from stillage.models.decoder import check_causal, embedding_rows, encoder_decoder
-from stillage.models.quiet import quiet
-from stillage.models.scratch import from_scratch, refuse_encoders
+from stillage.models.limits import device_name
+from stillage.models.quiet import quiet, refusing
+from stillage.models.scratch import SPECIAL_IDS, from_scratch, refuse_encoders
 from stillage.models.source import (
     ADAPTER,
     adapter_of,
     base_of,
+    complete_folder,
     find,
     named_base,
     native,
@@ -40,16 +41,13 @@ if TYPE_CHECKING:
     from stillage.run.config import ModelConfig
 
 log = logging.getLogger("stillage")
-NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerFast:
     """Load the fast tokenizer of a folder, a pinned hub id, or an adapter's base.
 
-    Raises ModelError where there is none, where it is a slow one, or where it has no end-of-text
-    token.
+    Raises ModelError where there is none, or as `checked_tokenizer`.
     """
-
     folder = find(path, revision)
     if not (folder / "tokenizer.json").exists() and (folder / ADAPTER).exists():
         folder = base_of(folder)
@@ -80,16 +78,11 @@ def read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     refuse_tokenizer_code(folder)
-    try:
+    fix = "Give a folder that has tokenizer.json."
+    with refusing(f"{name} has no tokenizer that can be read.", fix):
         return AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, use_fast=True, local_files_only=True
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise ModelError(
-            f"{name} has no tokenizer that can be read.",
-            first_line(error),
-            "Give a folder that has tokenizer.json.",
-        ) from error
 
 
 def load_model(
@@ -103,24 +96,28 @@ def load_model(
     decoder-only model, vocabulary too small; CapabilityError where it cannot be quantised here.
     """
     dtype = getattr(torch, config.dtype)
+    folder = find(config.path, config.revision) if config.path else None
     if config.quantize != "none":
-        model = read_quantized(config, dtype, device)
-    elif not config.source:
-        model = from_scratch(config, vocab_size=vocab_size, seed=seed)
+        model = read_quantized(config, folder, device)
     elif config.adapter:
-        model = merge_adapter(
-            find(config.path, config.revision) if config.path else None,
-            adapter_of(config.adapter),
-            dtype,
-        )
+        model = merge_adapter(folder, adapter_of(config.adapter), dtype)
+    elif folder is not None:
+        model = read_any(folder, dtype)
     else:
-        model = read_any(find(config.path, config.revision), dtype)
+        model = from_scratch(config, vocab_size=vocab_size, seed=seed)
     check_rows_of(config.source, embedding_rows(model), vocab_size)
     if config.quantize == "none":
         model = model.to(device)  # pyright: ignore[reportArgumentType]
     model = model.eval()
     check_causal(model)
     return model
+
+
+def load_on_device(
+    config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int = 0
+) -> PreTrainedModel:
+    """Load a config's model as `load_model`, for the tokenizer, on the best device."""
+    return load_model(config, vocab_size=len(tokenizer), seed=seed, device=device_name())
 
 
 def check_rows_of(source: str, rows: int, vocab_size: int) -> None:
@@ -141,43 +138,36 @@ def check_ahead(config: ModelConfig, *, vocab_size: int) -> PretrainedConfig:
     """
     if config.quantize != "none":
         quantization(config.quantize, torch.float32)
-    folder = find(config.path, config.revision) if config.path else adapter_of(config.adapter)
-    while (folder / ADAPTER).exists():
-        folder = base_of(folder)
+    folder = complete_folder(config)
     settings = read_config(folder)
-    require_safetensors(folder)
     check_rows_of(config.source, settings.get_text_config().vocab_size, vocab_size)
     return settings
 
 
 def read_config(folder: Path) -> PretrainedConfig:
-    """Read a model folder's configuration; ModelError for no decoder or unknown ones."""
+    """Read the settings of a decoder's folder with safetensors; ModelError for others."""
     from transformers import AutoConfig
 
     kind = native(read_model_config(folder / "config.json"), folder)
     settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if kind not in causal_types():
         raise encoder_decoder(settings)
-    return refuse_encoders(settings)
+    refuse_encoders(settings)
+    require_safetensors(folder)
+    return settings
 
 
 def read_any(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """Read a model folder, or an adapter folder with its base model."""
-    return (
-        merge_adapter(None, folder, dtype)
-        if (folder / ADAPTER).exists()
-        else read_model(folder, dtype)
-    )
+    if (folder / ADAPTER).exists():
+        return merge_adapter(None, folder, dtype)
+    return read_model(folder, dtype)
 
 
 def read_quantized(
-    config: ModelConfig, dtype: torch.dtype, device: str | torch.device
+    config: ModelConfig, folder: Path | None, device: str | torch.device
 ) -> PreTrainedModel:
-    """Read a complete model folder in 8 or 4 bits.
-
-    CapabilityError without bitsandbytes, or for a model that has no folder.
-    """
-    folder = find(config.path, config.revision) if config.path else None
+    """Read a complete folder in 8 or 4 bits; CapabilityError where that cannot be."""
     if folder is None or config.adapter or (folder / ADAPTER).exists():
         raise CapabilityError(
             "Only a complete model folder can be quantised.",
@@ -185,11 +175,9 @@ def read_quantized(
             f"quantize: {config.quantize}",
             "Save the merged model first, or leave out quantize.",
         )
-    return read_model(
-        folder,
-        dtype,
-        {"quantization_config": quantization(config.quantize, dtype), "device_map": {"": device}},
-    )
+    dtype = getattr(torch, config.dtype)
+    settings = {"quantization_config": quantization(config.quantize, dtype)}
+    return read_model(folder, dtype, settings | {"device_map": {"": device}})
 
 
 def quantization(kind: str, dtype: torch.dtype) -> object:
@@ -210,7 +198,7 @@ def quantization(kind: str, dtype: torch.dtype) -> object:
 
 
 def read_model(
-    folder: Path, dtype: torch.dtype, extra: Mapping[str, object] = NOTHING
+    folder: Path, dtype: torch.dtype, extra: Mapping[str, object] | None = None
 ) -> PreTrainedModel:
     """Read a complete model folder: safetensors only, every weight there, no own code.
 
@@ -218,17 +206,10 @@ def read_model(
     """
     from transformers import AutoModelForCausalLM
 
-    settings = read_config(folder)
-    require_safetensors(folder)
-    options = {"config": settings, "dtype": dtype, **extra}
-    model, info = read_weights(AutoModelForCausalLM, folder, options)
-    if missing := sorted(info["missing_keys"]):
-        raise ModelError(
-            f"{folder} lacks weights; the rest would be random.",
-            f"missing: {len(missing)}, e.g. {', '.join(missing[:3])}",
-            "Give the complete model (for a LoRA adapter, a folder with adapter_config.json).",
-        )
-    if unused := sorted(info["unexpected_keys"]):
+    options = {"config": read_config(folder), "dtype": dtype, **(extra or {})}
+    complete = "the complete model (for a LoRA adapter, a folder with adapter_config.json)"
+    model, unused = read_weights(AutoModelForCausalLM, folder, options, complete)
+    if unused:
         notice = "%s: %d tensors are not part of the model and are left out, e.g. %s"
         log.warning(notice, folder, len(unused), unused[0])
     return model
@@ -238,51 +219,44 @@ def read_weights(
     factory: Any,  # noqa: ANN401 - one of transformers' auto classes
     folder: Path,
     options: Mapping[str, object],
-) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Read safetensors with transformers' own code; the model, and what was missing.
+    complete: str,
+) -> tuple[PreTrainedModel, list[str]]:
+    """Read safetensors by transformers; return the model and the unused weights.
 
-    Raises ModelError where they cannot be read.
+    Raises ModelError where they cannot be read, or where some are missing: then the advice is to
+    give `complete`.
     """
-    from safetensors import SafetensorError
-
-    try:
-        with quiet():
-            return factory.from_pretrained(
-                folder,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                **options,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+    fix = "Copy the folder again: it may be damaged."
+    with refusing(f"The weights of {folder} cannot be read.", fix):
+        model, info = factory.from_pretrained(
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    if missing := sorted(info["missing_keys"]):
         raise ModelError(
-            f"The weights of {folder} cannot be read.",
-            first_line(error),
-            "Copy the folder again: it may be damaged.",
-        ) from error
+            f"{folder} lacks weights; the rest would be random.",
+            f"missing: {len(missing)}, e.g. {', '.join(missing[:3])}",
+            f"Give {complete}.",
+        )
+    return model, sorted(info["unexpected_keys"])
 
 
 def merge_adapter(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """Merge the adapter of a folder (PEFT) into a base model's weights.
-
-    base: its folder; None: the one that the adapter names.
-    """
+    """Merge an adapter's folder (PEFT) into a base model: a given one, or its own."""
     from peft import PeftModel
-    from safetensors import SafetensorError
 
     require_safetensors(folder, "adapter_model")
     model = read_any(base or base_of(folder), dtype)
-    try:
-        with quiet():
-            adapted = PeftModel.from_pretrained(model, str(folder))
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(
-            f"The adapter {folder} does not fit its base model.",
-            f"base model: {base or named_base(folder)[0]}; {first_line(error)}",
-            "Check base_model_name_or_path in adapter_config.json, "
-            "or name the model it was trained on.",
-        ) from error
+    what = f"The adapter {folder} does not fit its base model."
+    fix = (
+        "Check base_model_name_or_path in adapter_config.json, or name the model it was trained on."
+    )
+    with refusing(what, fix, f"base model: {base or named_base(folder)[0]}; "):
+        adapted = PeftModel.from_pretrained(model, str(folder))
     check_applied(adapted, folder)
     return cast("PreTrainedModel", adapted.merge_and_unload())  # pyright: ignore[reportCallIssue]
 
@@ -317,7 +291,9 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
     """
     from transformers import PreTrainedModel
 
-    set_special_ids(model, tokenizer)
+    for name in SPECIAL_IDS:
+        for settings in filter(None, (model.config, model.generation_config)):
+            setattr(settings, name, getattr(tokenizer, name))
     with atomic(folder) as temporary, quiet():
         if isinstance(model, PreTrainedModel):
             model.save_pretrained(temporary, safe_serialization=True)
@@ -325,13 +301,3 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
             model.save_pretrained(temporary, safe_serialization=True, save_embedding_layers=False)
             (temporary / "README.md").unlink(missing_ok=True)
         tokenizer.save_pretrained(temporary)
-
-
-def set_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Give the model the tokenizer's bos, eos and pad ids, in both its configs."""
-    generation = model.generation_config
-    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        value = getattr(tokenizer, name)
-        setattr(model.config, name, value)
-        if generation is not None:
-            setattr(generation, name, value)

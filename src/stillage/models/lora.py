@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from stillage.errors import ConfigError, ModelError, first_line
+from stillage.errors import ConfigError
 from stillage.models.load import load_model, save_model
-from stillage.models.quiet import quiet
+from stillage.models.quiet import refusing
 from stillage.models.source import ADAPTER, adapter_of, base_of, find
 from stillage.rng import derive
 from stillage.versions import has_lora_targets
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from stillage.run.config import ModelConfig
-
-
-def wants_adapter(config: ModelConfig) -> bool:
-    """Tell whether the settings ask for an adapter to train."""
-    return config.lora_rank > 0 or bool(config.adapter)
 
 
 def with_adapter(
@@ -53,27 +48,20 @@ def with_adapter(
     if not where:
         save_model(base, tokenizer, base_folder)
         where = str(base_folder.resolve())
-    try:
+    values = (
+        f"adapter: {config.adapter or '(new)'}; base model: {where};"
+        f" lora_targets: {', '.join(config.lora_targets) or '(default)'}; "
+    )
+    fix = "Name layers of the model in lora_targets (all-linear: every one), or check `adapter`."
+    with refusing("The adapter does not fit the model.", fix, values):
         if config.adapter:
-            with quiet():
-                model: Any = PeftModel.from_pretrained(
-                    base, str(adapter_of(config.adapter)), is_trainable=True
-                )
+            given = str(adapter_of(config.adapter))
+            model: Any = PeftModel.from_pretrained(base, given, is_trainable=True)
         else:
-            with (
-                quiet(),
-                torch.random.fork_rng(devices=[base.device] if base.device.type == "cuda" else []),
-            ):
+            own = [base.device] if base.device.type == "cuda" else []
+            with torch.random.fork_rng(devices=own):
                 torch.manual_seed(derive(seed, "lora"))
                 model = get_peft_model(base, lora_config(base, config))
-    except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
-        raise ModelError(
-            "The adapter does not fit the model.",
-            f"adapter: {config.adapter or '(new)'}; base model: {where};"
-            f" lora_targets: {', '.join(config.lora_targets) or '(default)'}; {first_line(error)}",
-            "Name layers that the model has in lora_targets (all-linear: every one), "
-            "or check `adapter`.",
-        ) from error
     settings = model.peft_config["default"]
     settings.base_model_name_or_path, settings.revision = where, revision or None
     return cast("PreTrainedModel", model.eval())
@@ -151,16 +139,13 @@ def load_trainable(
                 config, path=config.path or str(base_of(adapter_of(config.adapter))), adapter=""
             )
         base = load_model(bare, vocab_size=len(tokenizer), seed=seed, device=device)
-    if not wants_adapter(config):
+    if not (config.lora_rank or config.adapter):
         return base
     return with_adapter(base, config, tokenizer=tokenizer, seed=seed, base_folder=base_folder)
 
 
 def largest_change(folder: Path) -> float:
-    """Find an adapter's largest weight of those that start at 0 (B), else of all.
-
-    At 0 the adapter leaves its base model as it is.
-    """
+    """Find an adapter's largest weight that starts at 0 (B): at 0 it changes nothing."""
     from safetensors import safe_open
 
     largest: dict[bool, float] = {}

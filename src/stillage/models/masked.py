@@ -21,9 +21,9 @@ from stillage.models.batching import run_batches
 from stillage.models.decoder import evaluating
 from stillage.models.identity import folder_hash
 from stillage.models.lengths import kinds
+from stillage.models.limits import context_of
 from stillage.models.load import read_tokenizer, read_weights
 from stillage.models.padding import pad
-from stillage.models.pair import context_of
 from stillage.models.source import find, native, read_model_config, require_safetensors
 from stillage.types import Array
 from stillage.versions import masked_types
@@ -84,13 +84,8 @@ def load_masked(path: str, revision: str = "", device: str | torch.device = "cpu
         )
     require_safetensors(folder)
     tokenizer = cast("PreTrainedTokenizerFast", read_tokenizer(folder, path))
-    model, info = read_weights(AutoModelForMaskedLM, folder, {"dtype": torch.float32})
-    if missing := sorted(info["missing_keys"]):
-        raise ModelError(
-            f"{path} lacks weights of its masked-language-model head; they would be random.",
-            f"missing: {len(missing)}, e.g. {', '.join(missing[:3])}",
-            "Give the folder of a model trained to fill gaps.",
-        )
+    complete = "the folder of a model trained to fill gaps (one with its language-model head)"
+    model, _ = read_weights(AutoModelForMaskedLM, folder, {"dtype": torch.float32}, complete)
     model.to(device)  # pyright: ignore[reportArgumentType]
     return masked(model, tokenizer, folder_hash(folder))
 
@@ -157,12 +152,9 @@ def masked_context(model: PreTrainedModel) -> int | None:
         return None
     words = model.get_input_embeddings()
     tables = [one for one in model.modules() if isinstance(one, torch.nn.Embedding)]
-    paddings = [
-        table.padding_idx
-        for table in tables
-        if table is not words and table.num_embeddings == context
-    ]
-    return context - max((padding + 1 for padding in paddings if padding is not None), default=0)
+    positions = [one for one in tables if one is not words and one.num_embeddings == context]
+    paddings = [one.padding_idx for one in positions if one.padding_idx is not None]
+    return context - max((padding + 1 for padding in paddings), default=0)
 
 
 @dataclass(frozen=True, slots=True)

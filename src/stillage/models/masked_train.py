@@ -1,7 +1,4 @@
-"""A small masked language model of the run's own, trained on public texts.
-
-In seconds: no download, nothing private in it.
-"""
+"""A small masked language model of the run's own, trained on public texts alone."""
 
 from __future__ import annotations
 
@@ -123,10 +120,7 @@ def gap_loss(
     rows: Sequence[np.ndarray],
     rng: np.random.Generator,
 ) -> torch.Tensor:
-    """Compute the mean cross-entropy at the gaps of a batch, 15 % of the tokens.
-
-    Most are masked, some changed, some kept.
-    """
+    """Compute the mean cross-entropy at gaps: most masked, some changed, some kept."""
     ids_BT, real_BT = pad(rows, fill=cast("int", tokenizer.pad_token_id))
     gaps_BT = (real_BT == 1) & (rng.random(ids_BT.shape) < GAPS)
     # at least one each

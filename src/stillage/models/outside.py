@@ -1,39 +1,36 @@
-"""What a run reads from outside its folder, hashed by content.
-
-A changed file re-runs what depends on it.
-"""
+"""What a run reads from outside its folder, hashed: what changes is done again."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from stillage.corpus.sources import SUFFIXES, check_format, folder_and_part, is_pattern
 from stillage.data.from_config import SYNTHETIC
 from stillage.data.parallel_text import parallel_files
 from stillage.errors import DataError
-from stillage.models.source import ADAPTER, WANTED, base_candidates
+from stillage.models.source import ADAPTER, WANTED, with_bases
 from stillage.run.config import Config, ModelConfig
-from stillage.run.folder import list_files, read_json, sha256_file
+from stillage.run.folder import list_files, sha256_file
 
 ONLY_OF_MODELS = ("generation_config.json", ADAPTER)
 """Files of a model folder that its tokenizer does not read."""
 
 
-def outside_data(config: Config) -> dict[str, str]:
-    """Hash the local files that records are read from.
+def hashed(files: Iterable[Path]) -> dict[str, str]:
+    """Hash files (sha256), by their path."""
+    return {str(file): sha256_file(file) for file in files}
 
-    DataError when one is missing or cannot be read.
-    """
-    if config.data.files:
-        sources = list(config.data.files.values())
-    else:
-        sources = [] if config.data.source == SYNTHETIC else [config.data.source]
+
+def outside_data(config: Config) -> dict[str, str]:
+    """Hash the local files that records are read from; DataError for a bad one."""
+    data = config.data
+    whole = [] if data.source == SYNTHETIC else [data.source]
+    sources = list(data.files.values()) or whole
+    if data.parallel:
+        pairs = [pair for source in sources for pair in parallel_files(source, data.parallel)]
+        return hashed(file for pair in pairs for file in pair)
     found: dict[str, str] = {}
-    if config.data.parallel:
-        pairs = [
-            pair for source in sources for pair in parallel_files(source, config.data.parallel)
-        ]
-        return {str(file): sha256_file(file) for pair in pairs for file in pair}
     for source in sources:
         looks_local = source.startswith((".", "/", "~")) or Path(source).suffix in SUFFIXES
         if looks_local and not folder_and_part(source)[0].exists() and not is_pattern(source):
@@ -46,36 +43,24 @@ def outside_data(config: Config) -> dict[str, str]:
 
 
 def outside_folder(path: str) -> dict[str, str]:
-    """Hash a local file, a pattern's files or all files of a folder (sha256).
-
-    Nothing for a hub id.
-    """
+    """Hash a local file, a pattern's or a folder's files; nothing for a hub id."""
     if not path:
         return {}
     if is_pattern(path):
-        anchor = Path(path)
-        return {
-            str(file): sha256_file(file)
-            for file in sorted(anchor.parent.glob(anchor.name))
-            if file.is_file()
-        }
+        matching = sorted(Path(path).parent.glob(Path(path).name))
+        return hashed(file for file in matching if file.is_file())
     root = folder_and_part(path)[0]
-    if root.is_file():
-        return {str(root): sha256_file(root)}
-    return {str(file): sha256_file(file) for file in list_files(root)} if root.is_dir() else {}
+    return hashed([root] if root.is_file() else list_files(root) if root.is_dir() else [])
 
 
 def outside_model(start: ModelConfig) -> dict[str, str]:
-    """Hash the local files that a model starts from.
-
-    Its folder, its adapter, and their base models.
-    """
+    """Hash the local files that a model starts from, its base models' too."""
     found: dict[str, str] = {}
     for path in filter(None, (start.path, start.adapter, start.config)):
         if Path(path).is_file():
             found |= outside_folder(path)
         for folder in with_bases(path):
-            found |= {str(file): sha256_file(file) for file in model_files(folder)}
+            found |= hashed(model_files(folder))
     return found
 
 
@@ -88,52 +73,23 @@ def weights_named(start: ModelConfig) -> str:
 
 
 def outside_tokenizer(path: str) -> dict[str, str]:
-    """Hash the local files that decide a tokenizer.
-
-    An adapter's without one of its own are its base model's.
-    """
+    """Hash the local files that decide a tokenizer: its own, else its base model's."""
     folders = with_bases(path)
     if len(folders) > 1 and not (folders[0] / "tokenizer.json").exists():
         folders = folders[1:]
-    files = [
+    files = [file for folder in folders[:1] for file in model_files(folder)]
+    return hashed(
         file
-        for folder in folders[:1]
-        for file in model_files(folder)
-        if file.name not in ONLY_OF_MODELS
-    ]
-    return {str(file): sha256_file(file) for file in files if ".safetensors" not in file.name}
-
-
-def with_bases(path: str) -> list[Path]:
-    """List a local model folder and, for an adapter, its local base models' folders."""
-    found: list[Path] = []
-    folder = Path(path)
-    while path and folder.is_dir() and folder not in found:
-        found.append(folder)
-        settings = folder / ADAPTER
-        if not settings.is_file():
-            break
-        candidates = base_candidates(
-            folder, str(read_json(settings).get("base_model_name_or_path") or "")
-        )
-        folder = next((base for base in candidates if base.is_dir()), Path(""))
-        path = str(folder) if folder != Path("") else ""
-    return found
+        for file in files
+        if file.name not in ONLY_OF_MODELS and ".safetensors" not in file.name
+    )
 
 
 def model_files(folder: Path) -> list[Path]:
-    """List a model folder's files that decide what model or tokenizer do.
-
-    No notes, no older checkpoints.
-    """
+    """List what decides a model or tokenizer in its folder: no notes, no checkpoints."""
     places = (folder, folder / "additional_chat_templates")
-    return [
-        file
-        for place in places
-        for kind in WANTED
-        for file in sorted(place.glob(kind))
-        if file.is_file()
-    ]
+    found = [file for place in places for kind in WANTED for file in sorted(place.glob(kind))]
+    return [file for file in found if file.is_file()]
 
 
 def tokenizer_source(config: Config) -> tuple[str, str]:

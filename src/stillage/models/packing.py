@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stillage.errors import CapabilityError
-from stillage.models.decoder import CANNOT, close, evaluating, hidden_states, plain, probe_ids
+from stillage.errors import CapabilityError, first_line
+from stillage.models.decoder import CANNOT, evaluating, hidden_states, mismatch, plain, probe_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,7 +43,5 @@ def packing_fault(model: PreTrainedModel) -> str:
         try:
             packed = hidden_states(model, ids_BT, documents_BS=documents_BT)
         except CANNOT as error:
-            return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    if close(packed, alone, plain(model).dtype):
-        return ""
-    return f"largest difference of hidden states: {float((packed - alone).abs().max()):.3g}"
+            return f"{type(error).__name__}: {first_line(error)}"
+    return mismatch(packed, alone, plain(model).dtype, "hidden states")

@@ -9,29 +9,25 @@ from typing import TYPE_CHECKING
 from stillage.corpus.tokenizers import tokenizer_hash
 from stillage.errors import DataError, ModelError
 from stillage.models.decoder import embedding_rows
+from stillage.models.limits import context_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from stillage.types import Array, Example
 
 log = logging.getLogger("stillage")
-# model_type -> the field, where it is not max_position_embeddings
-CONTEXT: Mapping[str, str] = {"mpt": "max_seq_len"}
 
 
 def check_same_tokenizer(
-    teacher: PreTrainedTokenizerFast,
-    student: PreTrainedTokenizerFast,
-    *,
-    others: Sequence[str] = ("sft",),
+    teacher: PreTrainedTokenizerFast, student: PreTrainedTokenizerFast
 ) -> None:
     """Require that both tokenizers cut texts alike, and one id means one token.
 
     And end with the same token. Extra tokens at the end of one vocabulary are allowed, with a
-    notice. others: methods that need no shared tokenizer. Raises ModelError naming both values.
+    notice. Raises ModelError naming both values.
     """
     if teacher is student or tokenizer_hash(teacher) == tokenizer_hash(student):
         return
@@ -62,7 +58,7 @@ def check_same_tokenizer(
         "and this method compares their tokens one by one.",
         f"teacher: {describe(teacher)}; student: {describe(student)}; {clash}",
         "Take a student of the teacher's family or one from scratch; "
-        f"or a method that needs no shared tokenizer: {', '.join(others)}.",
+        "or a method that needs no shared tokenizer: sft.",
     )
 
 
@@ -77,18 +73,6 @@ def describe(tokenizer: PreTrainedTokenizerFast) -> str:
     """Describe a tokenizer in a few words, for an error."""
     name, hashed = tokenizer.name_or_path or "trained here", tokenizer_hash(tokenizer)
     return f"{name} ({len(tokenizer)} tokens, {hashed[:8]})"
-
-
-def context_of(model: PreTrainedModel) -> int | None:
-    """Return the longest sequence a model can read; None without a limit (ALiBi)."""
-    return context_in(model.config)
-
-
-def context_in(config: PreTrainedConfig) -> int | None:
-    """Return the longest sequence a model of this config can read; None: no limit."""
-    text = config.get_text_config()
-    value = getattr(text, CONTEXT.get(text.model_type, "max_position_embeddings"), None)
-    return int(value) if isinstance(value, int) and value > 0 else None
 
 
 def check_context(

@@ -13,7 +13,6 @@ from stillage.functional.readout import logits, map_chunks
 from stillage.models.batching import batch_limit, map_batches
 from stillage.models.decoder import embedding_rows, read
 from stillage.models.padding import split_rows
-from stillage.models.pair import check_examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +43,6 @@ def mean_kl(
             f"tokens: {vocabularies[0]} and {vocabularies[1]}",
             "Compare models that read with one tokenizer.",
         )
-    for model in (first, second):
-        check_examples(model, examples)
     limit = batch_limit(first, batch_tokens)
     kl = token_kl(first, second, examples, batch_tokens=limit, progress=progress)
     counts_N = np.array([len(kl_T) for kl_T in kl], np.int64)

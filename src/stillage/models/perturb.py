@@ -17,7 +17,7 @@ from stillage.errors import CapabilityError, ConfigError
 from stillage.rng import torch_generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 
 @contextmanager
@@ -37,7 +37,12 @@ def perturbed(
     weights; every bit is restored. Raises ConfigError for a sigma below 0, CapabilityError for
     quantised weights.
     """
-    chosen = chosen_tensors(model, which, sigma)
+    if not (math.isfinite(sigma) and sigma >= 0):
+        raise ConfigError(
+            "The noise on the weights has no such size.", f"sigma: {sigma}", "Choose 0 or more."
+        )
+    chosen = {n: tensor for n, tensor in model.named_parameters() if which is None or which(n)}
+    refuse_quantised(chosen, "cannot be shaken", "noise")
     kept: list[tuple[torch.Tensor, torch.Tensor]] = []
     try:
         for name, tensor in chosen.items():
@@ -60,19 +65,11 @@ def noise(name: str, tensor: torch.Tensor, sigma: float, seed: int, relative: bo
     return eps.mul_(sigma * scale if relative else sigma).to(tensor.device)
 
 
-def chosen_tensors(
-    model: torch.nn.Module, which: Callable[[str], bool] | None, sigma: float
-) -> dict[str, torch.nn.Parameter]:
-    """Choose the weights to shake, by name; errors as `perturbed`."""
-    if not (math.isfinite(sigma) and sigma >= 0):
-        raise ConfigError(
-            "The noise on the weights has no such size.", f"sigma: {sigma}", "Choose 0 or more."
-        )
-    chosen = {n: tensor for n, tensor in model.named_parameters() if which is None or which(n)}
-    if odd := [name for name, tensor in chosen.items() if not tensor.is_floating_point()]:
+def refuse_quantised(weights: Mapping[str, torch.Tensor], why: str, needed: str) -> None:
+    """Raise CapabilityError where some weights are not floating-point numbers."""
+    if odd := [name for name, tensor in weights.items() if not tensor.is_floating_point()]:
         raise CapabilityError(
-            "Quantised weights cannot be shaken.",
-            f"{len(odd)} of {len(chosen)} tensors, e.g. {odd[0]}",
-            "Load the model without `quantize`, or leave out the attacks that need noise.",
+            f"Quantised weights {why}.",
+            f"{len(odd)} of {len(weights)} tensors, e.g. {odd[0]}",
+            f"Load the model without `quantize`, or leave out the attacks that need {needed}.",
         )
-    return chosen

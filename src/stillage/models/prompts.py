@@ -10,7 +10,7 @@ import numpy as np
 from stillage.data.tokenise import encode_prompts, prompt_limit
 from stillage.errors import DataError
 from stillage.models.decoder import embedding_rows
-from stillage.models.limits import new_tokens, prompt_room, shortest_context
+from stillage.models.limits import context_of, new_tokens, prompt_room, shortest_context
 from stillage.models.pair import check_context, check_ids
 
 if TYPE_CHECKING:
@@ -65,6 +65,19 @@ class TextRules:
     def stops(self) -> frozenset[int]:
         """The ids that end a text."""
         return frozenset([self.eos_id] if isinstance(self.eos_id, int) else self.eos_id)
+
+
+def answer_room(
+    models: Sequence[PreTrainedModel], prompts: Prompts, rules: TextRules, max_new_tokens: int
+) -> tuple[int | None, list[int]]:
+    """Return what context models share, and each answer's room; DataError where none."""
+    for model in models:
+        prompts.check(model)
+    limits = [rules.most_tokens, *map(context_of, models)]
+    context = min((tokens for tokens in limits if tokens is not None), default=None)
+    if context is None:
+        return None, [max_new_tokens] * len(prompts.ids)
+    return context, [min(max_new_tokens, context - len(prompt)) for prompt in prompts.ids]
 
 
 def prompt_ids_of(

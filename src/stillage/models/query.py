@@ -19,8 +19,7 @@ from stillage.functional.readout import logits, map_chunks
 from stillage.models.batching import batch_limit, map_batches
 from stillage.models.decoder import called, plain, read
 from stillage.models.padding import split_rows
-from stillage.models.pair import check_examples
-from stillage.models.score_cache import cache_file, read_cache, stats_rows, write_cache
+from stillage.models.score_cache import COLUMNS, cache_file, read_stats, stats_of, write_rows
 from stillage.types import TokenStats
 
 if TYPE_CHECKING:
@@ -65,15 +64,17 @@ def token_stats(
     example longer than the context or with unknown ids.
     """
     assert key or cache is None, "a cache needs the hash of the model in its key"
-    file = stats_file(cache, key, plain(model).dtype, examples) if cache is not None else None
-    if file is not None and (known := read_cache(file, examples)) is not None:
-        return spanned(known, examples)
-    check_examples(model, examples)
+    full_key = f"{key} {plain(model).dtype}"
+    file = None if cache is None else cache_file(cache, full_key, examples)
+    if file is not None and (known := read_stats(file, examples)) is not None:
+        return known
     results = map_batches(
         lambda batch: batch_stats(read(model, batch), batch),
         [model],
         examples,
-        nothing=empty_stats(),
+        nothing=stats_of(
+            np.zeros(0, kind.value_type.to_pandas_dtype()) for kind in COLUMNS.values()
+        ),
         batch_tokens=batch_limit(model, batch_tokens),
         progress=progress,
     )
@@ -81,33 +82,16 @@ def token_stats(
         notice = "%s: %d of %d records have log-probabilities that are not finite"
         log.warning(notice, called(model), bad, len(results))
     if file is not None:
-        write_cache(file, results)
-    return spanned(results, examples)
-
-
-def spanned(results: Sequence[TokenStats], examples: Sequence[Example]) -> list[TokenStats]:
-    """Add to the statistics what of its record each example stands for."""
+        write_rows(file, COLUMNS, results)
     pairs = zip(results, examples, strict=True)
     return [replace(stats, span=example.span) for stats, example in pairs]
-
-
-def stats_file(cache: Path, key: str, dtype: torch.dtype, examples: Sequence[Example]) -> Path:
-    """Name the file of the statistics of a model in memory as dtype."""
-    return cache_file(cache, f"{key} {dtype}", examples)
 
 
 def known_stats(
     examples: Sequence[Example], *, cache: Path, key: str, dtype: str
 ) -> list[TokenStats] | None:
     """Read what token_stats would find in the cache; None where it is not there."""
-    known = read_cache(stats_file(cache, key, getattr(torch, dtype), examples), examples)
-    return None if known is None else spanned(known, examples)
-
-
-def empty_stats() -> TokenStats:
-    """Return the statistics of no token."""
-    floats, ints, bools = (np.zeros(0, kind) for kind in (np.float32, np.int32, bool))
-    return stats_rows([[ints], [floats], [floats], [floats], [ints], [bools]])[0]
+    return read_stats(cache_file(cache, f"{key} {getattr(torch, dtype)}", examples), examples)
 
 
 def batch_stats(readout: Readout, batch: Batch) -> list[TokenStats]:
@@ -118,7 +102,8 @@ def batch_stats(readout: Readout, batch: Batch) -> list[TokenStats]:
     moments = zip(*(one for part in parts for one in part), strict=True)
     values = [batch.labels_T.cpu().numpy().astype(np.int32)]
     values += [torch.cat(tensors).cpu().numpy() for tensors in moments]
-    return stats_rows(split_rows(batch, values_T) for values_T in values)
+    columns = (split_rows(batch, values_T) for values_T in values)
+    return list(map(stats_of, zip(*columns, strict=True)))
 
 
 def chunk_moments(readout: Readout, labels_C: torch.Tensor) -> list[TokenMoments]:

@@ -19,7 +19,6 @@ from stillage.models.batching import batch_limit, map_batches
 from stillage.models.decoder import read
 from stillage.models.generate import Decoding, check_decoding, warp
 from stillage.models.padding import split_rows
-from stillage.models.pair import check_examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +51,6 @@ def sampling_logp(
                 f"no_repeat_ngram: {decoding.no_repeat_ngram}",
                 "Set it to 0.",
             )
-    check_examples(model, examples)
 
     def batch_logp(batch: Batch) -> list[np.ndarray]:
         parts = map_chunks(

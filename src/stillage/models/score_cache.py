@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("stillage")
 SCHEMA = 2  # raise it when scoring changes: older files are then no longer found
 COLUMNS = {
-    "ids_T": pa.int32(),
-    "logp_T": pa.float32(),
-    "mean_T": pa.float32(),
-    "var_T": pa.float32(),
-    "rank_T": pa.int32(),
-    "greedy_T": pa.bool_(),
+    "ids_T": pa.list_(pa.int32()),
+    "logp_T": pa.list_(pa.float32()),
+    "mean_T": pa.list_(pa.float32()),
+    "var_T": pa.list_(pa.float32()),
+    "rank_T": pa.list_(pa.int32()),
+    "greedy_T": pa.list_(pa.bool_()),
 }
 MADE_FOR = "made_for"  # one more column: the name that the file was written under
 
@@ -45,24 +45,27 @@ def cache_file(folder: Path, key: str, examples: Sequence[Example]) -> Path:
     return folder / f"{digest.hexdigest()}.parquet"
 
 
-def write_columns(file: Path, columns: Mapping[str, pa.Array]) -> None:
-    """Keep a row per example, and the file's name, which says whose they are."""
-    count = len(next(iter(columns.values())))
-    made_for = pa.array([file.stem] * count, pa.string())
+def write_rows(file: Path, kinds: Mapping[str, pa.DataType], rows: Sequence[object]) -> None:
+    """Keep the named fields of each row, and the file's name: it says whose they are."""
+    columns = {
+        name: pa.array([getattr(row, name) for row in rows], kind) for name, kind in kinds.items()
+    }
+    made_for = pa.array([file.stem] * len(rows), pa.string())
     write_table(file, pa.table({**columns, MADE_FOR: made_for}))
 
 
-def read_columns(file: Path, names: Iterable[str], what: str) -> dict[str, pa.Array] | None:
-    """Read columns back; None where they are missing, damaged or another model's.
+def read_rows(file: Path, names: Iterable[str], what: str) -> list[dict[str, Any]] | None:
+    """Read each row's fields back: numbers, or arrays of them.
 
-    The log says so, and names them by `what`.
+    None where they are missing, damaged or another model's: the log says so, and names them by
+    `what`.
     """
     if not file.exists():
         return None
     try:
         table = read_table(file)
         made_for = set(table[MADE_FOR].unique().to_pylist())
-        columns = {name: table[name].combine_chunks() for name in names}
+        columns = {name: rows_of_column(table[name].combine_chunks()) for name in names}
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         kind = type(error).__name__
         log.warning("cached %s %s are damaged (%s): scoring again", what, file.name, kind)
@@ -70,46 +73,35 @@ def read_columns(file: Path, names: Iterable[str], what: str) -> dict[str, pa.Ar
     if made_for - {file.stem}:
         log.warning("cached %s %s were made for another model: scoring again", what, file.name)
         return None
-    return columns
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def write_cache(file: Path, results: Sequence[TokenStats]) -> None:
-    """Keep token statistics: one list column per field."""
-    columns = {
-        name: pa.array([getattr(stats, name) for stats in results], pa.list_(kind))
-        for name, kind in COLUMNS.items()
-    }
-    write_columns(file, columns)
+def rows_of_column(column: pa.Array) -> list[Any]:
+    """Return a column's values; of a column of lists, each as a numpy array."""
+    if not isinstance(column, pa.ListArray) or not len(column):
+        return column.to_pylist()
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.split(flat, np.cumsum(column.value_lengths().to_numpy())[:-1])
 
 
-def read_cache(file: Path, examples: Sequence[Example]) -> list[TokenStats] | None:
+def stats_of(values: Iterable[Any]) -> TokenStats:
+    """Make token statistics of arrays in the order of COLUMNS."""
+    return TokenStats(**dict(zip(COLUMNS, values, strict=True)))
+
+
+def read_stats(file: Path, examples: Sequence[Example]) -> list[TokenStats] | None:
     """Read the token statistics of these examples; None where they are not there."""
-    columns = read_columns(file, COLUMNS, "scores")
-    if columns is None:
+    rows = read_rows(file, COLUMNS, "scores")
+    if rows is None:
         return None
-    results = stats_rows(map(rows_of_lists, columns.values()))
-    scored = [example.ids_T[example.response_T] for example in examples]
-    if len(results) != len(examples) or not all(map(agree, results, scored)):
+    if len(rows) != len(examples) or not all(map(agree, rows, examples)):
         log.warning("cached scores %s are of other records: scoring again", file.name)
         return None
-    return results
+    pairs = zip(rows, examples, strict=True)
+    return [TokenStats(**row, span=example.span) for row, example in pairs]
 
 
-def stats_rows(columns: Iterable[Iterable[np.ndarray]]) -> list[TokenStats]:
-    """Make the statistics of each row, from columns in the order of COLUMNS."""
-    return [
-        TokenStats(ids_T=ids, logp_T=logp, mean_T=mean, var_T=var, rank_T=rank, greedy_T=greedy)
-        for ids, logp, mean, var, rank, greedy in zip(*columns, strict=True)
-    ]
-
-
-def rows_of_lists(column: pa.ListArray) -> list[np.ndarray]:
-    """Cut a list column into rows, as numpy arrays."""
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return np.split(flat, np.cumsum(column.value_lengths().to_numpy())[:-1]) if len(column) else []
-
-
-def agree(stats: TokenStats, ids_T: np.ndarray) -> bool:
-    """Tell whether these are the statistics of these tokens, in every field."""
-    lengths = {len(getattr(stats, name)) for name in COLUMNS}
-    return lengths == {len(ids_T)} and np.array_equal(stats.ids_T, ids_T)
+def agree(row: Mapping[str, np.ndarray], example: Example) -> bool:
+    """Tell whether these are the statistics of an example's tokens, in every field."""
+    ids_T = example.ids_T[example.response_T]
+    return {*map(len, row.values())} == {len(ids_T)} and np.array_equal(row["ids_T"], ids_T)

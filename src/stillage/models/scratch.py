@@ -21,18 +21,16 @@ if TYPE_CHECKING:
     from stillage.run.config import ModelConfig
 
 log = logging.getLogger("stillage")
+KINDS_OF_DROPOUT = ("attention", "hidden", "resid", "embed", "residual", "embedding")
 DROPOUTS = (
-    "resid_pdrop",
-    "embd_pdrop",
-    "attn_pdrop",
-    "dropout",
-    "attention_dropout",
-    "hidden_dropout",
-    "resid_dropout",
-    "embed_dropout",
-    "residual_dropout",
-    "embedding_dropout",
+    *("resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout"),
+    *(f"{kind}_dropout" for kind in KINDS_OF_DROPOUT),
 )
+CONTEXTS = ("max_position_embeddings", "n_ctx", "max_seq_len")
+WIDTHS = ("hidden_size", "word_embed_proj_dim", "embedding_size")
+HEAD_WIDTHS = ("head_dim", "rotary_dim")
+NUMBERS = ("layers", "width", "heads", "context")
+SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def from_scratch(config: ModelConfig, *, vocab_size: int, seed: int) -> PreTrainedModel:
@@ -87,17 +85,14 @@ def config_from_numbers(config: ModelConfig, vocab_size: int) -> PretrainedConfi
     known = [name for name in causal_types() if name in CONFIG_MAPPING]
     if config.architecture not in known:
         near = difflib.get_close_matches(config.architecture.lower(), known, n=3)
+        some = f"some that exist: {', '.join(known[:12])} ..."
         raise ModelError(
             f"There is no decoder-only architecture called {config.architecture!r}.",
-            f"did you mean: {', '.join(near)}"
-            if near
-            else f"some that exist: {', '.join(known[:12])} ...",
+            f"did you mean: {', '.join(near)}" if near else some,
             "Use the model type of a Hugging Face config, e.g. gpt2, llama, opt, qwen2.",
         )
-    if (
-        min(config.layers, config.width, config.heads, config.context) < 1
-        or config.width % config.heads
-    ):
+    smallest = min(getattr(config, name) for name in NUMBERS)
+    if smallest < 1 or config.width % config.heads:
         raise ConfigError(
             "These numbers make no model: all must be positive, and width a multiple of heads.",
             model_numbers(config),
@@ -108,43 +103,31 @@ def config_from_numbers(config: ModelConfig, vocab_size: int) -> PretrainedConfi
 
 
 def resized(default: PretrainedConfig, config: ModelConfig, vocab_size: int) -> dict[str, Any]:
-    """Put our few numbers under the family's names.
-
-    Widths of the MLP and of key-value groups scale as the defaults do.
-    """
+    """Put our numbers under the family's names; MLP and key-value groups scale along."""
     fields = set(default.to_dict())
     wanted: dict[str, Any] = {
         "vocab_size": vocab_size,
         "num_hidden_layers": config.layers,
-        "hidden_size": config.width,
         "num_attention_heads": config.heads,
-        "max_position_embeddings": config.context,
-        "n_ctx": config.context,
-        "max_seq_len": config.context,
-        "head_dim": config.width // config.heads,
-        "rotary_dim": config.width // config.heads,
-        "word_embed_proj_dim": config.width,
-        "embedding_size": config.width,
-        "bos_token_id": None,
-        "eos_token_id": None,
-        "pad_token_id": None,
-    } | dict.fromkeys(DROPOUTS, config.dropout)
+        **dict.fromkeys(CONTEXTS, config.context),
+        **dict.fromkeys(WIDTHS, config.width),
+        **dict.fromkeys(HEAD_WIDTHS, config.width // config.heads),
+        **dict.fromkeys(SPECIAL_IDS),
+        **dict.fromkeys(DROPOUTS, config.dropout),
+    }
     for name in ("intermediate_size", "ffn_dim"):
         if isinstance(size := getattr(default, name, None), int):
             wanted[name] = max(8, round(size / default.hidden_size * config.width / 8) * 8)
     if isinstance(groups := getattr(default, "num_key_value_heads", None), int):
         scaled = max(1, config.heads * groups // default.num_attention_heads)
         wanted["num_key_value_heads"] = scaled if config.heads % scaled == 0 else config.heads
-    for name in (
-        "activation_function",
-        "hidden_act",
-    ):  # GPT-2's: one fused kernel instead of seven, the same formula
+    # GPT-2's: one fused kernel instead of seven, the same formula
+    for name in ("activation_function", "hidden_act"):
         if getattr(default, name, "") == "gelu_new":
             wanted[name] = "gelu_pytorch_tanh"
     if default.model_type == "gpt_neo":
-        wanted["attention_types"] = [
-            [[("global", "local")[block % 2] for block in range(config.layers)], 1]
-        ]
+        kinds = [("global", "local")[block % 2] for block in range(config.layers)]
+        wanted["attention_types"] = [[kinds, 1]]
     renamed = {default.attribute_map.get(name, name): value for name, value in wanted.items()}
     return {name: value for name, value in renamed.items() if name in fields}
 
@@ -166,5 +149,4 @@ def model_numbers(config: ModelConfig) -> str:
     """List the numbers a user gave, for an error."""
     if config.config:
         return f"config: {config.config}"
-    named = {name: getattr(config, name) for name in ("layers", "width", "heads", "context")}
-    return ", ".join(f"{name} {value}" for name, value in named.items())
+    return ", ".join(f"{name} {getattr(config, name)}" for name in NUMBERS)

@@ -1,7 +1,4 @@
-"""Where a model comes from: a folder, or a hub id at a pinned commit.
-
-Nothing in it is ever executed or unpickled.
-"""
+"""Where a model comes from; nothing in its folder is ever executed or unpickled."""
 
 from __future__ import annotations
 
@@ -12,23 +9,19 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.errors import ModelError
+from stillage.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from stillage.run.config import ModelConfig
 
 log = logging.getLogger("stillage")
 ADAPTER = "adapter_config.json"
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
-WANTED = [
-    "*.json",
-    "*.safetensors",
-    "*.txt",
-    "*.model",
-    "*.jinja",
-    "*.tiktoken",
-]  # no .bin, no .py: never on this disk
+WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+"""Files of a model that are fetched and hashed; no .bin, no .py: never on this disk."""
 CONVERT = (
     "import torch, glob; from safetensors.torch import save_file; weights = {}; "
     "[weights.update(torch.load(f, map_location='cpu', weights_only=True)) "
@@ -36,6 +29,11 @@ CONVERT = (
     "save_file({k: v.clone().contiguous() for k, v in weights.items()}, "
     "'%s.safetensors', metadata={'format': 'pt'})"
 )
+
+
+def is_model(folder: Path) -> bool:
+    """Tell whether a folder is a model's, or an adapter's."""
+    return any((folder / name).is_file() for name in ("config.json", ADAPTER))
 
 
 def find(path: str, revision: str = "") -> Path:
@@ -69,7 +67,7 @@ def check_place(path: str, revision: str = "") -> None:
 def download(hub_id: str, revision: str) -> Path:
     """Fetch settings and safetensors, no code, of a hub id at one commit, once."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     try:
         return Path(
@@ -77,10 +75,10 @@ def download(hub_id: str, revision: str) -> Path:
                 hub_id, revision=revision, allow_patterns=WANTED, ignore_patterns=["*/*"]
             )
         )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except (HFValidationError, OSError) as error:  # the hub's other errors are OSErrors
         raise ModelError(
             f"{hub_id} could not be fetched from the hub.",
-            f"revision: {revision}; {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+            f"revision: {revision}; {type(error).__name__}: {first_line(error)}",
             "Check the id, the commit and the connection, or give a local folder.",
         ) from error
 
@@ -165,42 +163,63 @@ def native(content: dict[str, Any], where: Path) -> str:
     return kind
 
 
-def base_of(folder: Path) -> Path:
-    """Find an adapter's base: the one it names, a pinned hub id, or `base/` above.
+def folders_of(config: ModelConfig) -> list[Path]:
+    """Find the folders that a config's weights are in: its model's, its adapter's."""
+    folders = [find(config.path, config.revision)] if config.path else []
+    return [*folders, *([adapter_of(config.adapter)] if config.adapter else [])]
 
-    The last is where a training writes a base model of its own: found again when the run folder has
-    been moved. Raises ModelError, as `check_base`, where it is nowhere.
-    """
-    base, revision, here = named_base(folder)
-    check_base(folder)
+
+def complete_folder(config: ModelConfig) -> Path:
+    """Find the complete model of a config; an adapter stands for its base model."""
+    folder = folders_of(config)[0]
+    while (folder / ADAPTER).exists():
+        folder = base_of(folder)
+    return folder
+
+
+def base_of(folder: Path) -> Path:
+    """Find an adapter's base model, fetched if on the hub; ModelError if nowhere."""
+    base, revision, here = check_base(folder)
     return here or find(base, revision)
 
 
 def named_base(folder: Path) -> tuple[str, str, Path | None]:
-    """Return an adapter's base model: name, commit, and its folder here, if any."""
+    """Return an adapter's base model: name, commit, and its folder here, if any.
+
+    A training writes a base model of its own to `base/` above the adapter: it is found there when
+    the run folder has been moved.
+    """
     settings = read_model_config(folder / ADAPTER)
     base = str(settings.get("base_model_name_or_path") or "")
-    here = next((path for path in base_candidates(folder, base) if path.is_dir()), None)
-    return (
-        base,
-        str(settings.get("revision") or ""),
-        here or (Path(base) if base and Path(base).is_dir() else None),
-    )
+    above = [folder.parent / "base", folder.parent.parent / "base"]
+    places = [folder / base, *(above if Path(base).name == "base" else []), Path(base)]
+    here = next((place for place in places if place.is_dir()), None) if base else None
+    return base, str(settings.get("revision") or ""), here
 
 
-def check_base(folder: Path) -> None:
-    """Raise ModelError where an adapter's base model is nowhere; fetch nothing."""
+def check_base(folder: Path) -> tuple[str, str, Path | None]:
+    """Return `named_base`; ModelError where it is nowhere. Fetches nothing."""
     base, revision, here = named_base(folder)
-    if here:
-        return
     try:
-        check_place(base, revision)
+        if not here:
+            check_place(base, revision)
     except ModelError as error:
         raise ModelError(
             f"The base model of the adapter {folder} is not there.",
             f"base_model_name_or_path: {base or '(none)'}; {error.what}",
             f"Put it there, or correct {folder / ADAPTER}.",
         ) from error
+    return base, revision, here
+
+
+def with_bases(path: str) -> list[Path]:
+    """List a local model folder and, for an adapter, its local base models' folders."""
+    found: dict[Path, Path] = {}  # resolved: adapters may name each other
+    folder = Path(path) if path else None
+    while folder is not None and folder.is_dir() and folder.resolve() not in found:
+        found[folder.resolve()] = folder
+        folder = named_base(folder)[2] if (folder / ADAPTER).exists() else None
+    return list(found.values())
 
 
 def check_folder_ahead(path: str, revision: str = "") -> None:
@@ -210,39 +229,24 @@ def check_folder_ahead(path: str, revision: str = "") -> None:
     `require_safetensors`, `check_base` and `refuse_tokenizer_code`.
     """
     check_place(path, revision)
-    folder: Path | None = Path(path)
-    first = folder
-    while folder is not None and folder.is_dir() and (folder / ADAPTER).exists():
-        check_adapter(str(folder))
-        folder = named_base(folder)[2]
-    if folder is None or not folder.is_dir():  # a hub id: fetched when its turn comes
+    folders = with_bases(path)
+    for folder in folders:
+        if (folder / ADAPTER).exists():
+            adapter_of(str(folder), needs_base=True)
+    if not folders or (folders[-1] / ADAPTER).exists():  # a hub id: fetched when its turn comes
         return
-    read_model_config(folder / "config.json")
-    require_safetensors(folder)
-    refuse_tokenizer_code(first if (first / "tokenizer.json").exists() else folder)
+    read_model_config(folders[-1] / "config.json")
+    require_safetensors(folders[-1])
+    refuse_tokenizer_code(folders[0 if (folders[0] / "tokenizer.json").exists() else -1])
 
 
-def base_candidates(folder: Path, base: str) -> list[Path]:
-    """List where an adapter's local base model may be, by the adapter's name for it."""
-    candidates = [folder / base] if base else []
-    if Path(base).name == "base":
-        candidates += [folder.parent / "base", folder.parent.parent / "base"]
-    return candidates
+def adapter_of(path: str, *, needs_base: bool = False) -> Path:
+    """Find an adapter's folder (PEFT); ModelError for none, or pickled weights only.
 
-
-def adapter_of(path: str) -> Path:
-    """Find an adapter's folder (PEFT); ModelError for none, or pickled weights only."""
-    folder = find(path)
-    check_adapter(str(folder), needs_base=False)
-    return folder
-
-
-def check_adapter(path: str, *, needs_base: bool = True) -> None:
-    """Raise ModelError for a folder that is no adapter, pickled, or without base."""
+    needs_base: ModelError also where its base model is nowhere.
+    """
     check_place(path)
     folder = Path(path)
-    if not folder.is_dir():
-        return
     if not (folder / ADAPTER).exists():
         raise ModelError(
             f"{path} is not an adapter folder.",
@@ -252,6 +256,7 @@ def check_adapter(path: str, *, needs_base: bool = True) -> None:
     require_safetensors(folder, "adapter_model")
     if needs_base:
         check_base(folder)
+    return folder
 
 
 def refuse_tokenizer_code(folder: Path) -> None:
@@ -266,10 +271,10 @@ def refuse_tokenizer_code(folder: Path) -> None:
     )
     if not any((folder / name).exists() for name in files):
         refuse_gguf(folder)
-        is_model = (folder / "config.json").exists() or (folder / ADAPTER).exists()
+        known = is_model(folder)
         raise ModelError(
-            f"{folder} has no tokenizer." if is_model else f"{folder} is not a model folder.",
-            f"missing: {'' if is_model else 'config.json, '}tokenizer.json",
+            f"{folder} has no tokenizer." if known else f"{folder} is not a model folder.",
+            f"missing: {'' if known else 'config.json, '}tokenizer.json",
             model_inside(folder) or "Give a folder with a tokenizer.",
         )
     settings = folder / "tokenizer_config.json"

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from stillage.errors import CapabilityError
-from stillage.models.decoder import CANNOT, called, close, evaluating, plain, probe_ids
+from stillage.errors import CapabilityError, first_line
+from stillage.models.decoder import (
+    CANNOT,
+    called,
+    evaluating,
+    found_once,
+    mismatch,
+    plain,
+    probe_ids,
+)
 from stillage.models.lengths import kind_of
-from stillage.models.memo import memo
 from stillage.models.padding import pad
 
 if TYPE_CHECKING:
@@ -101,7 +108,7 @@ def continuation_of(model: PreTrainedModel) -> Continuation:
             prove(model, ids_T, found)
         return found
 
-    return memo(model, "continuation", proven)
+    return found_once(model, "continuation", proven)
 
 
 def asked(model: PreTrainedModel, ids_BT: torch.Tensor) -> Continuation:
@@ -117,7 +124,7 @@ def asked(model: PreTrainedModel, ids_BT: torch.Tensor) -> Continuation:
     try:
         kept = cache_in(model(input_ids=ids_BT, use_cache=True))
     except CANNOT as error:
-        raise cannot_continue(model, f"{type(error).__name__}: {error}") from error
+        raise cannot_continue(model, error) from error
     if kept is None:
         raise cannot_continue(model, "it returns nothing of what it has read")
     steps_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
@@ -137,11 +144,9 @@ def prove(model: PreTrainedModel, ids_T: torch.Tensor, continuation: Continuatio
     """Raise CapabilityError unless reading on gives the logits of whole texts."""
     texts = [ids_T, ids_T[1:4]]
     whole = [model(input_ids=text[None], use_cache=False).logits[0].float() for text in texts]
-    starts = [text[: len(text) - 2] for text in texts]
+    starts = [text[:-2].cpu().numpy() for text in texts]
     try:
-        stream = Stream(
-            model, [start.cpu().numpy() for start in starts], int(ids_T[-1]), continuation
-        )
+        stream = Stream(model, starts, int(ids_T[-1]), continuation)
         found = [stream.logits_BV]
         stream.step(torch.stack([text[-2] for text in texts]))
         found.append(stream.logits_BV)
@@ -149,20 +154,19 @@ def prove(model: PreTrainedModel, ids_T: torch.Tensor, continuation: Continuatio
         stream.step(texts[1][-1:])
         found.append(stream.logits_BV)
     except CANNOT as error:
-        raise cannot_continue(model, f"{type(error).__name__}: {error}") from error
-    ours = torch.cat(found)
+        raise cannot_continue(model, error) from error
     theirs = torch.stack([whole[0][-3], whole[1][-3], whole[0][-2], whole[1][-2], whole[1][-1]])
-    if not close(ours, theirs, plain(model).dtype):
-        raise cannot_continue(
-            model, f"largest difference of logits: {float((ours - theirs).abs().max()):.3g}"
-        )
+    if fault := mismatch(torch.cat(found), theirs, plain(model).dtype):
+        raise cannot_continue(model, fault)
 
 
-def cannot_continue(model: PreTrainedModel, why: str) -> CapabilityError:
+def cannot_continue(model: PreTrainedModel, why: str | Exception) -> CapabilityError:
     """Make the error for a model that cannot write token by token."""
+    if isinstance(why, Exception):
+        why = f"{type(why).__name__}: {first_line(why)}"
     return CapabilityError(
         "This model cannot generate here: "
         "it does not go on where it stopped as it would have read the whole text.",
-        f"architecture: {type(plain(model)).__name__}; {(why.splitlines() or [''])[0]}",
+        f"architecture: {type(plain(model)).__name__}; {why}",
         "Use an attention model (GPT-2, OPT, LLaMA, Qwen, Mistral, Gemma, ...).",
     )
