@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError, DataError, did_you_mean
 from stillage.face.memory import in_memory
+from stillage.face.python_names import with_python_names
 from stillage.run.config import GenerateConfig, ModelConfig
 from stillage.run.progress import Doing, unheard
 
@@ -24,6 +25,7 @@ LOG = logging.getLogger("stillage")
 LAYOUTS = ("auto", "alpaca", "raw", "chat")
 
 
+@with_python_names(template="data.template", max_new_tokens="generate.max_new_tokens")
 def generate_texts(
     model: Model,
     prompts: str | Sequence[str],

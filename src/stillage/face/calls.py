@@ -14,6 +14,7 @@ from stillage.errors import ConfigError
 from stillage.face.config_source import overruled, own_folder, read_source
 from stillage.face.finished_run import Run
 from stillage.face.memory import Inputs, name_list, new_or_continued
+from stillage.face.python_names import with_python_names
 from stillage.run.config import Config
 from stillage.run.flags import Flat
 from stillage.run.parse import build, from_yaml, to_plain, to_yaml
@@ -42,6 +43,7 @@ class RunRequest:
     inputs: Inputs | None = None
 
 
+@with_python_names(plugins="plugin")
 def run_experiment(
     config: str | Path | Settings | Config,
     *,
@@ -78,6 +80,15 @@ def run_experiment(
     return Run(flat["out"][0])
 
 
+@with_python_names(
+    data="data.files.public",
+    validation="data.files.validation",
+    params="distill.params",
+    epochs="student_train.epochs",
+    lr_peak="student_train.lr_peak",
+    batch_size="student_train.batch_size",
+    plugins="plugin",
+)
 def distill_student(
     *,
     teacher: Model | None,
@@ -135,6 +146,7 @@ def distill_student(
     return place.finished()
 
 
+@with_python_names(reference="audit.reference", extract="audit.extract", plugins="plugin")
 def audit_models(
     student: Model | None = None,
     *,

@@ -13,6 +13,7 @@ from stillage.errors import ConfigError
 from stillage.face.answering import check_template_name
 from stillage.face.finished_run import frame
 from stillage.face.memory import in_memory, json_lines, name_list
+from stillage.face.python_names import with_python_names
 from stillage.run.config import ModelConfig
 from stillage.run.folder import write_text
 from stillage.run.progress import Doing, unheard
@@ -139,6 +140,7 @@ class Evaluation:
         return frame(pa.Table.from_pylist(rows))
 
 
+@with_python_names(template="data.template", columns="data.columns")
 def evaluate_model(
     model: Model,
     data: Records | Sequence[str],

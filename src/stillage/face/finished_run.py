@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.errors import CapabilityError, DataError, did_you_mean
+from stillage.face.python_names import with_python_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ class Run:
             raise DataError(
                 f"There is no run in {folder}.",
                 "looked for: config.yaml, sweep.json",
-                "Give the folder that --out or out= named.",
+                "Give the folder that out= or --out named.",
             )
 
     def __repr__(self) -> str:
@@ -95,6 +96,7 @@ class Run:
         rows = self.made("results").filter(wanted).select(shown)
         return frame(rows.rename_columns({"value": "auc"}))
 
+    @with_python_names()
     def plot_roc(self, attack: str = "") -> Figure:
         """Draw the ROC curve of every model under one attack.
 

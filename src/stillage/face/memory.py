@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.errors import DataError, ModelError
+from stillage.errors import ConfigError, DataError, ModelError
 from stillage.experiment.folders import INPUTS
 from stillage.run.folder import atomic, remove, sha256_text, write_text
+from stillage.run.lock import locked
 from stillage.run.stages import MANIFEST
 
 if TYPE_CHECKING:
@@ -81,8 +82,10 @@ def new_or_continued(run: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if is_new and not any(run.glob(f"**/{MANIFEST}")):
-            remove(run)
+        if is_new and run.exists():
+            with suppress(ConfigError), locked(run):  # another call may be at work there by now
+                if not any(run.glob(f"**/{MANIFEST}")):
+                    remove(run)
         raise
 
 
