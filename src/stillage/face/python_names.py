@@ -20,7 +20,7 @@ FLAG = re.compile(r"--([a-z][\w-]*(?:\.[\w-]+)*)( (?=[A-Z]{2}))?")
 def with_python_names(
     **settings: str,
 ) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
-    """Have the errors of a function name its arguments, and other settings as a config does.
+    """Have a function's errors name its arguments, and settings as a config does.
 
     settings: argument -> the setting that it stands for, where neither its name nor ALIASES tells.
     """
@@ -45,7 +45,7 @@ def with_python_names(
 
 
 def python_name(arguments: Mapping[str, str], flag: re.Match[str]) -> str:
-    """Name what a flag sets: an argument, or a setting; the flag itself if it is neither."""
+    """Name what a flag sets: argument or setting; what is neither stays a flag."""
     name, space = flag[1].replace("-", "_"), flag[2] or ""
     argument = arguments.get(ALIASES.get(name, name))
     if argument:
