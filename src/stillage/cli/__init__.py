@@ -36,7 +36,9 @@ VERBS = {
     "ls": ("ls", "list methods, attacks, divergences or presets"),
     "doctor": ("doctor", "show versions, hardware and disk; for bug reports"),
 }
-"""Verb -> (module in this folder, what it does)."""
+"""Verb -> (module in this folder, what it does).
+
+A module has main(verb, words), and help_text(verb, words) or USAGE and the class of its SETTINGS."""
 
 ONE_PROCESS = ("compare_runs", "export", "generate", "convert", "ls", "doctor")
 """What the first process does alone, where several are started."""
@@ -65,25 +67,17 @@ def help_text() -> str:
     return HELP.format(verbs=verbs)
 
 
-class Once(logging.Filter):
-    """Lets each line through once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the line is new."""
-        line = record.getMessage()
-        is_new = line not in self.said
-        self.said.add(line)
-        return is_new
-
-
 def set_up_logging() -> None:
     """Send the library's notices to standard error, one line each, each once."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        before = len(said)
+        said.add(record.getMessage())
+        return len(said) > before
+
     handler = logging.StreamHandler()
-    handler.addFilter(Once())
+    handler.addFilter(is_new)
     handler.setFormatter(logging.Formatter("stillage: %(message)s"))
     logger = logging.getLogger("stillage")
     logger.handlers[:] = [handler]
@@ -137,7 +131,12 @@ def call(verb: str, words: Sequence[str]) -> int:
         return 0
     module = importlib.import_module(f"stillage.cli.{VERBS[verb][0]}")
     if "--help" in words or "-h" in words:
-        print(module.help_text(verb, list(words)))
+        from stillage.cli.help import settings_help
+
+        own = getattr(module, "help_text", None)
+        print(
+            own(verb, list(words)) if own else settings_help(module.USAGE, module.SETTINGS(), words)
+        )
         return 0
     return module.main(verb, list(words))
 

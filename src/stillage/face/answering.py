@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
     from stillage.face.memory import Model
-    from stillage.types import Record
 
 LOG = logging.getLogger("stillage")
 LAYOUTS = ("auto", "alpaca", "raw", "chat")
@@ -53,7 +52,6 @@ def generate_texts(
     Raises ConfigError, DataError or ModelError, in three lines, for what you can mend.
     """
     from stillage.data.chat_templates import layout_note
-    from stillage.types import Record
 
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     wrong = next((text for text in texts if not isinstance(text, str)), None)
@@ -73,35 +71,40 @@ def generate_texts(
     else:
         writer = in_memory("model", model, tokenizer)
     LOG.info("%s", layout_note(template, writer[1], "the model"))
-    records = [
-        Record(id=str(number), prompt=text, response="") for number, text in enumerate(texts)
-    ]
-    return answer_prompts(writer, records, options, template=template, seed=seed)
+    return answer_prompts(writer, texts, options, template=template, seed=seed)
 
 
-def load_pair(source: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def load_pair(
+    source: ModelConfig, device: str = "cpu"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Load a model with its tokenizer."""
     from stillage.models.load import load_model, load_tokenizer
 
     tokenizer = load_tokenizer(source.path, source.revision)
-    return load_model(source, vocab_size=len(tokenizer), seed=0), tokenizer
+    return load_model(source, vocab_size=len(tokenizer), seed=0, device=device), tokenizer
 
 
 def answer_prompts(
     writer: tuple[PreTrainedModel, PreTrainedTokenizerFast],
-    records: Sequence[Record],
+    prompts: Sequence[str],
     options: GenerateConfig,
     *,
     template: str,
     seed: int,
+    further_input: str = "",
     doing: Doing = unheard,
 ) -> list[str]:
-    """Let a loaded model answer the prompts of records, as text."""
+    """Let a loaded model answer prompts, each with the same further input, as text."""
     from stillage.data.tokenise import encode_prompts
     from stillage.models.generate import configured, generate
     from stillage.models.limits import new_tokens, prompt_room, shortest_context, special_ids
     from stillage.models.prompts import Prompts, TextRules
+    from stillage.types import Record
 
+    records = [
+        Record(id=str(number), prompt=text, input=further_input, response="")
+        for number, text in enumerate(prompts)
+    ]
     model, tokenizer = writer
     chosen = replace(options, max_new_tokens=new_tokens(model, options.max_new_tokens))
     room = prompt_room(model, chosen.max_new_tokens, sys.maxsize)
