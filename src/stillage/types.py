@@ -50,7 +50,7 @@ END = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Where in a response its T scored tokens stand, and what of the prompt stood before.
+    """Where in a response its T scored tokens stand, and what of the prompt was cut.
 
     Token t stands for characters [bounds_N[t], bounds_N[t + 1]) of the response, so that numbers
     per byte are of what was read. A character of several tokens belongs to the last of them; a
@@ -64,7 +64,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A tokenised record: its ids, and which are trained and scored (response and EOS).
+    """A tokenised record: ids, and which are trained and scored: response and EOS.
 
     response_T is never True at position 0: nothing predicts the first token. extras: float32, one
     number per trained token, e.g. an advantage. span: of the response tokens; None: of no record,
@@ -328,7 +328,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """A membership attack: its queries, and a pure score of the replies in their order.
+    """A membership attack: its queries, and a pure score of the replies, in order.
 
     score returns a float, higher = more likely a member; NaN = cannot score (counted and shown,
     never dropped). same_tokens: it compares two models token by token, so both must read the

@@ -10,9 +10,9 @@ import pytest
 from stillage.errors import ConfigError
 from stillage.face.config_source import (
     config_file,
+    config_settings,
     folder_name,
     own_folder,
-    read_config,
     read_source,
 )
 
@@ -71,14 +71,14 @@ def test_settings_win_and_those_of_another_method_are_left_out(
 ) -> None:
     flat = {"seed": ["1"], "distill.method": ["kd"], "distill.params.divergence": ["rkl"]}
     with caplog.at_level(logging.WARNING, "stillage"):
-        found = read_config(flat, {"distill.method": ["sft"], "seed": ["2"]})
+        found = config_settings(flat, {"distill.method": ["sft"], "seed": ["2"]})
     assert found == {"seed": ["2"], "distill.method": ["sft"]}
     assert "left out, as sft has no such settings: distill.params.divergence" in caplog.text
 
 
 def test_a_setting_that_a_sweep_sets_cannot_be_overruled() -> None:
     with pytest.raises(ConfigError, match="The sweep sets seed itself"):
-        read_config({"sweep.seed": ["1", "2"]}, {"seed": ["3"]})
+        config_settings({"sweep.seed": ["1", "2"]}, {"seed": ["3"]})
 
 
 def test_a_folder_is_named_after_what_is_run() -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.cli.verbs import VERBS
 from stillage.errors import ConfigError, did_you_mean
 from stillage.run.config import Config
 from stillage.run.setting_texts import Setting, group_texts, setting_rows
@@ -25,18 +26,16 @@ ALL = "all"
 RUN = "out seed jobs threads stages track"
 TRAINING = "tokenizer. teacher. teacher_train. student. student_train. distill."
 EVERYTHING = f"{RUN} data. {TRAINING} lm. generate. audit. report."
-GIVEN = " ".join(
-    f"{model}.{name}"
-    for model in ("teacher", "student")
-    for name in ("path", "revision", "dtype", "quantize", "adapter")
-)
+GIVEN = """tokenizer.path tokenizer.revision
+    teacher.path teacher.revision teacher.dtype teacher.quantize teacher.adapter
+    student.path student.revision student.dtype student.quantize student.adapter"""
 USES = {
     "quickstart": EVERYTHING,
     "run": EVERYTHING,
     "evaluate": EVERYTHING,
     "data": "out seed data.",
     "distill": f"{RUN} data. {TRAINING} lm.",
-    "audit": f"out seed jobs threads data. audit. report. tokenizer.path tokenizer.revision {GIVEN}",
+    "audit": f"out seed jobs threads data. audit. report. {GIVEN}",
     "report": "out report.",
 }
 """Verb -> what the paths of the settings that it reads begin with."""
@@ -153,8 +152,6 @@ def method_rows(values: Config) -> list[Setting]:
 
 def first_screen(verb: str, rows: Sequence[Setting]) -> str:
     """Lay out the common settings of a verb, one a line."""
-    from stillage.cli import VERBS
-
     known = {row.path: row for row in (*rows, *PARTS)}
     source = "" if verb == "quickstart" else "[CONFIG.yaml | RUN | PRESET] "
     tables = {"data.files": "data.files.PART", "distill.params": "distill.params.NAME"}

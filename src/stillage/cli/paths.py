@@ -27,7 +27,7 @@ def split_at_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
 def read_paths(
     prog: str, words: Sequence[str], names: Sequence[str], kind: type[Settings]
 ) -> tuple[list[str], Settings]:
-    """Return the words before the first flag, one for each name, and the settings after.
+    """Return the words before the flags, one for each name, and the flags' settings.
 
     ConfigError for too few or too many; a name in brackets may be absent.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def report_runs(
     asked: Experiment, session: Session, *, is_dry: bool
 ) -> tuple[Mapping[str, Exception], Sequence[str]]:
-    """Write the page of a finished run again; of a sweep its points' pages and its own.
+    """Write a finished run's page again; of a sweep all points' pages and its own.
 
     Returns as `do_experiment`: a point that is not finished has failed.
     """

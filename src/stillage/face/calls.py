@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
-from stillage.face.config_source import own_folder, read_config
+from stillage.face.config_source import config_settings, own_folder
 from stillage.face.experiments import (
     Session,
     check_audit,
@@ -60,7 +60,7 @@ def run_experiment(
     Raises ConfigError, DataError or ModelError, in three lines, for what you can mend.
     """
     base = str(config) if isinstance(config, (str, Path)) else flat_settings(config)
-    flat = read_config(base, flat_settings(settings))
+    flat = config_settings(base, flat_settings(settings))
     if out is not None:
         flat["out"] = [str(out)]
     elif "out" not in flat:

@@ -25,12 +25,12 @@ DATA = (".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
 """Ends of files that hold records; a .json may be a config."""
 
 
-def read_config(source: str | Flat, settings: Flat, verb: str = "run") -> Flat:
+def config_settings(source: str | Flat, settings: Flat, verb: str = "run") -> Flat:
     """Put settings on top of those of a config.
 
-    source: a file, a run folder, a preset, a published script, or the config's settings. ConfigError
-    where there is none of that name, where a sweep sets one of the settings itself, or where a
-    published script lacks something.
+    source: a file, a run folder, a preset, a published script, or the config's settings.
+    ConfigError where there is none of that name, where a sweep sets one of the settings itself, or
+    where a published script lacks something.
     """
     flat, script = read_source(source, verb) if isinstance(source, str) else (source, None)
     settings = shares_over(flat, settings)
@@ -58,7 +58,7 @@ def read_source(source: str | Path, verb: str = "run") -> tuple[Flat, Script | N
 
 
 def without_others(flat: Flat, flags: Flat) -> Flat:
-    """Leave out, and say so, the settings of a config's method where flags name another.
+    """Leave out, and say, the settings of a config's method where flags name another.
 
     A method of a plugin keeps all: what it knows is seen later.
     """

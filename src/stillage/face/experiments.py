@@ -71,7 +71,7 @@ class Experiment:
 
 
 def read_experiment(flat: Flat) -> tuple[Config, list[Point]]:
-    """Build a config, and the points of its sweep. ConfigError as `build` and `points`."""
+    """Build a config, and the points of its sweep. ConfigError as those raise it."""
     base, lists = swept(flat)
     return build(base), points(base, lists) if lists else []
 
@@ -96,11 +96,10 @@ def plan_experiment(
 def do_experiment(
     asked: Experiment, session: Session, *, until: str = "", accept_changes: bool = False
 ) -> tuple[Mapping[str, Exception], Sequence[str]]:
-    """Do every run, the points of a sweep sharing stages, and write the page of a sweep.
+    """Do every run; points of a sweep share stages, and its page is written.
 
-    Returns the points that failed, and why; and the lines of the page, which is written where the
-    points have theirs. An experiment by itself raises its error. until: the last stage to do;
-    empty: all.
+    Returns the points that failed, and why; and the lines of the page, where the points have one.
+    An experiment by itself raises its error. until: the last stage to do; empty: all.
     """
     from stillage.experiment.run import check_folders, plans_of, run_experiments
 

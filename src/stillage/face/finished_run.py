@@ -51,21 +51,11 @@ class Run:
 
     def results(self) -> pd.DataFrame:
         """Return every number with its interval, a row each."""
-        return frame(self.made("results"))
+        return frame(made_table(self.folder, "results"))
 
     def scores(self) -> pd.DataFrame:
         """Return what each attack says of each record about each model, a row each."""
-        return frame(self.made("scores"))
-
-    def made(self, what: str) -> pa.Table:
-        """Read a table of TABLES. DataError where the run has not made it."""
-        from stillage.run.folder import read_table
-
-        paths = [self.folder / place for place in TABLES[what]]
-        path = next((path for path in paths if path.is_file()), None)
-        if path is None:
-            raise lacking(self.folder, what, paths[-1])
-        return read_table(path)
+        return frame(made_table(self.folder, "scores"))
 
     def metrics(self, model: str = "student") -> pd.DataFrame:
         """Return what a training wrote down on its way: step, loss, learning rate, ..."""
@@ -93,7 +83,7 @@ class Run:
         )
         shown = [*dict.fromkeys(swept), "model", "attack", "value", "low", "high", "level", "n"]
         wanted = (pc.field("metric") == "auc") & (pc.field("model") != "blind")
-        rows = self.made("results").filter(wanted).select(shown)
+        rows = made_table(self.folder, "results").filter(wanted).select(shown)
         return frame(rows.rename_columns({"value": "auc"}))
 
     @with_python_names()
@@ -159,6 +149,17 @@ def frame(table: pa.Table) -> pd.DataFrame:
         ) from error
 
 
+def made_table(folder: Path, what: str) -> pa.Table:
+    """Read a table of TABLES. DataError where the run has not made it."""
+    from stillage.run.folder import read_table
+
+    paths = [folder / place for place in TABLES[what]]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise lacking(folder, what, paths[-1])
+    return read_table(path)
+
+
 def lacking(folder: Path, what: str, path: Path) -> DataError:
     """Make the error for what a run has not made."""
     return DataError(
@@ -176,7 +177,7 @@ def roc_curves(run: Run, attack: str) -> dict[str, tuple[Array, Array]]:
     from stillage.audit.scores import BLIND, Scores
     from stillage.functional.stats import roc_auc, roc_curve
 
-    scores = Scores(run.made("scores"))
+    scores = Scores(made_table(run.folder, "scores"))
     known = list(dict.fromkeys(name for model, name in scores.pairs if model != BLIND))
     attack = attack or known[0]
     if attack not in known:
