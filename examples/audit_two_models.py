@@ -1,5 +1,6 @@
 """Audit two models in memory: who was in the training data, as a table, a curve and a page."""
 
+import random
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import stillage as st
 
 
 def records(part: int) -> list[dict[str, str]]:
-    """Make up people and their secret numbers; every third one is in a part."""
+    """Make up people and their secret numbers; each is in one of three parts, drawn at random."""
     return [
         {"prompt": f"The number of person {n}?", "response": f"It is {n * n * 7919 % 9973:04d}."}
-        for n in range(100 + part, 340, 3)
+        for n in random.Random(1).sample(range(100, 340), 240)[part::3]
     ]
 
 
@@ -31,7 +32,7 @@ def main(out: Path = Path("audit"), epochs: int = 20) -> st.Run:
     """Train a teacher on members, distil a student from it on others, and audit both."""
     torch.manual_seed(1)
     tokenizer = letters()
-    size = GPT2Config(vocab_size=len(tokenizer), n_layer=1, n_embd=64, n_head=2, eos_token_id=0)
+    size = GPT2Config(vocab_size=97, n_layer=1, n_embd=64, n_head=2, bos_token_id=0, eos_token_id=0)
     members, nonmembers, public = map(records, range(3))
     layout = {"data.template": "raw", "threads": 1}
     distill = partial(st.distill_student, tokenizer=tokenizer, epochs=epochs, lr_peak=5e-3)

@@ -10,9 +10,10 @@ VOCAB, STEPS = 97, 20
 
 def small_model(layers: int, width: int) -> GPT2LMHeadModel:
     """Make a GPT-2 from scratch; yours would come from `from_pretrained`."""
-    size = GPT2Config(
-        vocab_size=VOCAB, n_layer=layers, n_embd=width, n_head=2, initializer_range=0.2
+    size = GPT2Config(  # with ends of text that lie in this vocabulary, as GPT-2's own do not
+        vocab_size=VOCAB, n_layer=layers, n_embd=width, n_head=2, bos_token_id=0, eos_token_id=0
     )
+    size.initializer_range = 0.2
     return GPT2LMHeadModel(size)
 
 

@@ -34,9 +34,10 @@ class DistillationTrainer(Trainer):
 
 def small_model(layers: int, width: int) -> GPT2LMHeadModel:
     """Make a GPT-2 from scratch; yours would come from `from_pretrained`."""
-    size = GPT2Config(
-        vocab_size=VOCAB, n_layer=layers, n_embd=width, n_head=2, initializer_range=0.2
+    size = GPT2Config(  # with ends of text that lie in this vocabulary, as GPT-2's own do not
+        vocab_size=VOCAB, n_layer=layers, n_embd=width, n_head=2, bos_token_id=0, eos_token_id=0
     )
+    size.initializer_range = 0.2
     return GPT2LMHeadModel(size)
 
 
@@ -47,9 +48,9 @@ def main() -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(folder, learning_rate=1e-2, max_steps=20, logging_steps=1)
         arguments.save_strategy, arguments.report_to = "no", []
-        trainer = DistillationTrainer(
-            teacher=small_model(2, 64), model=small_model(1, 32), args=arguments, train_dataset=rows
-        )
+        arguments.dataloader_pin_memory = False
+        pair = {"teacher": small_model(2, 64), "model": small_model(1, 32)}
+        trainer = DistillationTrainer(**pair, args=arguments, train_dataset=rows)
         trainer.train()
         return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 

@@ -29,6 +29,8 @@ WIDTH = 100
 FIRST_LINE = 80  # characters of a public docstring's first line
 MOST_PARAMETERS = 7
 WIDE = ("functional/chunked.py", "face/")  # the public chunked loss and the face may take more
+EXCEPTION = re.compile(r"(?m)^ *# fmt: (?:off|on)\n| *# fmt: (?:skip|off|on)\b")
+"""What keeps lines from the formatter."""
 REPEATED = 10  # lines
 ONE_PER_FILE = {"Params", "terms", "source", "rollout", "main", "help_text"}
 """Names that every method or verb has, each with one meaning."""
@@ -95,7 +97,8 @@ def figures(root: Path, base: str = "") -> Iterator[Figure]:
 
     kept = [
         f"{path.relative_to(root)}:{number}"
-        for path, number in lines_with(trees, "fmt: skip", "fmt: off")
+        for path, number, line in all_lines(trees)
+        if EXCEPTION.search(line)
     ]
     yield counted("lines kept from the formatter", kept)
     long = [
@@ -236,13 +239,6 @@ def all_lines(trees: dict[Path, ast.Module]) -> Iterator[tuple[Path, int, str]]:
             yield path, number, line
 
 
-def lines_with(trees: dict[Path, ast.Module], *pieces: str) -> Iterator[tuple[Path, int]]:
-    """List every line that holds one of the pieces."""
-    for path, number, line in all_lines(trees):
-        if any(piece in line for piece in pieces):
-            yield path, number
-
-
 def bad_firsts(trees: dict[Path, ast.Module], root: Path) -> Iterator[str]:
     """List public definitions whose docstring begins with a long line or a question."""
     for path, tree in trees.items():
@@ -355,10 +351,8 @@ def formatted_lines(folder: Path) -> int:
     with tempfile.TemporaryDirectory() as name:
         kept = Path(name)
         for number, path in enumerate(sorted(folder.rglob("*.py"))):
-            text = re.sub(r" *# fmt: skip", "", path.read_text(encoding="utf-8"))
-            (kept / f"m{number}.py").write_text(
-                re.sub(r"(?m)^ *# fmt: (off|on)\n", "", text), encoding="utf-8"
-            )
+            text = EXCEPTION.sub("", path.read_text(encoding="utf-8"))
+            (kept / f"m{number}.py").write_text(text, encoding="utf-8")
         ruff = [str(Path(sys.executable).with_name("ruff")), "format", "--quiet", "--isolated"]
         subprocess.run([*ruff, "--line-length", str(WIDTH), str(kept)], check=True)
         return sum(path.read_text(encoding="utf-8").count("\n") for path in kept.glob("*.py"))

@@ -30,7 +30,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 NOTE = "Written by `tools/reference.py` from the code; change the code, then run it again."
 
 
-def first_line(thing: object) -> str:
+def docstring_head(thing: object) -> str:
     """Return the first line of a docstring."""
     return str(inspect.getdoc(thing)).splitlines()[0]
 
@@ -75,11 +75,13 @@ def methods() -> str:
     for method in METHODS.values():
         module = inspect.getmodule(method.terms)
         presets = f" Presets: {', '.join(f'`{name}`' for name in method.presets)}."
-        about = f"{first_line(module)} Source: {method.paper}.{presets if method.presets else ''}"
+        about = (
+            f"{docstring_head(module)} Source: {method.paper}.{presets if method.presets else ''}"
+        )
         rows = setting_rows(method.params(), "distill.params.")
         parts += [f"## {method.name}", about, settings_table(rows) if rows else "No settings."]
     rows = [
-        (f"`{name}`", first_line(DIVERGENCES[name]), " ".join(f"`{one}`" for one in known))
+        (f"`{name}`", docstring_head(DIVERGENCES[name]), " ".join(f"`{one}`" for one in known))
         for name, known in DIVERGENCE_PARAMS.items()
     ]
     parts += [
@@ -94,7 +96,7 @@ def methods() -> str:
 def attacks() -> str:
     """Describe every membership attack."""
     scores = {
-        name: first_line(entry.score)
+        name: docstring_head(entry.score)
         for known in (ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS)
         for name, entry in known.items()
     }

@@ -25,9 +25,7 @@ class UserError(Exception):
 
     def __init__(self, what: str, values: str = "", fix: str = "") -> None:
         """Take what happened (one sentence), the values that clashed, and what to do."""
-        super().__init__(
-            what, values, fix
-        )  # all three, so that the error survives a process boundary
+        super().__init__(what, values, fix)  # all three: it may cross into another process
         self.what, self.values, self.fix = what, values, fix
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -21,14 +21,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 Part = Literal["private", "public", "nonmembers", "counterfactual", "validation", "test"]
-PARTS: tuple[Part, ...] = (
-    "private",
-    "public",
-    "nonmembers",
-    "counterfactual",
-    "validation",
-    "test",
-)
+PARTS: tuple[Part, ...] = get_args(Part)
 """private: the teacher's training records (members). public: the student's. nonmembers: nobody's.
 counterfactual: trains the teacher that never saw the private records. validation, test: quality."""
 
@@ -38,19 +31,17 @@ class Record:
     """One example: a prompt (with optional input), and the response to be learned.
 
     id is a hash of the content alone, so that the same text has the same id in every file.
+    messages: (role, content) of earlier turns of a chat. source: file:line, or the generator's
+    name. meta: other columns, kept for slices and extraction targets.
     """
 
     id: str
     prompt: str
     response: str
     input: str = ""
-    messages: tuple[
-        tuple[str, str], ...
-    ] = ()  # (role, content) turns before the response, for chat data
-    source: str = ""  # provenance: file:line, or the name of the generator
-    meta: Mapping[str, str] = field(
-        default_factory=dict
-    )  # other columns, kept for slices and extraction targets
+    messages: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+    meta: Mapping[str, str] = field(default_factory=dict)
 
 
 END = 2**31 - 1
@@ -59,9 +50,7 @@ END = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The characters of a response that its T scored tokens stand for.
-
-    And what of the prompt stood before them.
+    """Where in a response its T scored tokens stand, and what of the prompt was cut.
 
     Token t stands for characters [bounds_N[t], bounds_N[t + 1]) of the response, so that numbers
     per byte are of what was read. A character of several tokens belongs to the last of them; a
@@ -75,27 +64,24 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A tokenised record: its ids, and which of them are trained and scored.
+    """A tokenised record: ids, and which are trained and scored: response and EOS.
 
-    Those of the response, EOS included.
+    response_T is never True at position 0: nothing predicts the first token. extras: float32, one
+    number per trained token, e.g. an advantage. span: of the response tokens; None: of no record,
+    or nobody asked.
     """
 
     record_id: str
     ids_T: Array  # int32
-    response_T: (
-        Array  # bool, same length; never True at position 0 (nothing predicts the first token)
-    )
-    extras: Mapping[str, Array] = field(
-        default_factory=dict
-    )  # float32, one number per trained token, e.g. an advantage
-    span: Span | None = None  # of the response tokens; None: of no record, or nobody asked
+    response_T: Array  # bool
+    extras: Mapping[str, Array] = field(default_factory=dict)
+    span: Span | None = None
 
     @property
     def prompt_ids(self) -> Array:
         """The ids before the first response token."""
-        return (
-            self.ids_T[: int(np.argmax(self.response_T))] if self.response_T.any() else self.ids_T
-        )
+        first = int(np.argmax(self.response_T)) if self.response_T.any() else len(self.ids_T)
+        return self.ids_T[:first]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,9 +144,7 @@ class Batch:
     attention_BS: torch.Tensor | None  # 1 on real tokens, 0 on padding; None: no padding
     positions_T: torch.Tensor  # int64
     labels_T: torch.Tensor  # int64
-    documents_BS: torch.Tensor | None = (
-        None  # int64, packed rows: which record each token is of, -1 padding
-    )
+    documents_BS: torch.Tensor | None = None  # int64, packed: each token's record, -1 padding
     extras: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the examples' extras, [T]
 
 
@@ -206,9 +190,7 @@ class Step:
     teacher: Readout | None
     labels_T: torch.Tensor
     number: int  # optimiser step, from 0
-    extras: Mapping[str, torch.Tensor] = field(
-        default_factory=dict
-    )  # [T], what the rollout says about each token
+    extras: Mapping[str, torch.Tensor] = field(default_factory=dict)  # [T], of the rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,9 +343,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """A membership attack: its queries, and a pure score of the replies to them.
-
-    Replies (see Transform) come in the order of the queries.
+    """A membership attack: its queries, and a pure score of the replies, in order.
 
     score returns a float, higher = more likely a member; NaN = cannot score (counted and shown,
     never dropped). same_tokens: it compares two models token by token, so both must read the

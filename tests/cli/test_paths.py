@@ -6,6 +6,7 @@ import pytest
 
 from stillage.cli import VERBS, main
 from stillage.cli.paths import read_paths, split_at_flags
+from stillage.cli.plain_text import Read
 from stillage.errors import ConfigError, did_you_mean
 
 
@@ -16,11 +17,12 @@ def test_words_are_split_at_the_first_flag() -> None:
 
 def test_a_name_in_brackets_may_be_absent() -> None:
     names = ("CORPUS", "[OUT]")
-    assert read_paths("p", ["a"], names)[0] == ["a"]
-    assert read_paths("p", ["a", "b", "--limit", "1"], names) == (["a", "b"], ["--limit", "1"])
+    assert read_paths("p", ["a"], names, Read) == (["a"], Read())
+    both = ["a", "b", "--limit", "1"]
+    assert read_paths("p", both, names, Read) == (["a", "b"], Read(limit=1))
     for words in ([], ["a", "b", "c"]):
         with pytest.raises(ConfigError, match=r"read takes CORPUS and \[OUT\]"):
-            read_paths("stillage data plain-text read", words, names)
+            read_paths("stillage data plain-text read", words, names, Read)
 
 
 @pytest.mark.parametrize(

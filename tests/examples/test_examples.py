@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from stillage.run.folder import read_json
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOK = EXAMPLES / "audit.ipynb"
 SMALL = {
@@ -46,21 +48,36 @@ def test_each_is_short() -> None:
     assert {name: count for name, count in lines.items() if count >= 60} == {}
 
 
+def warnings_in(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    """What other libraries warned of, on standard error."""
+    said = capfd.readouterr().err.splitlines()
+    return [line for line in said if "Warning" in line or line.startswith("[transformers]")]
+
+
 @pytest.mark.parametrize("name", ["bare_loop", "trainer_loss"])
-def test_a_loss_of_ours_goes_down(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_loss_of_ours_goes_down_without_a_warning(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     losses = example(name).main()
     assert len(losses) == 20 and losses[-1] < 0.7 * losses[0]
     assert list(tmp_path.iterdir()) == []
+    assert [str(one.message) for one in recwarn] == warnings_in(capfd) == []
 
 
-def test_the_audit_finds_the_members(tmp_path: Path) -> None:
+def test_the_audit_finds_the_members_of_a_random_split(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     report = example("audit_two_models").main(tmp_path)
     table = report.table()
     assert set(table["model"]) == {"teacher", "student"}
+    assert read_json(report.folder / "audit" / "validity.json")["verdict"] == "valid"
+    assert warnings_in(capfd) == []
     assert table["auc"].min() > 0.6  # what the teacher has learned by heart, and passed on
     assert (tmp_path / "roc.png").stat().st_size > 5000
     assert "<html" in (tmp_path / "report.html").read_text()[:300].lower()

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from stillage.errors import ConfigError
-from stillage.face.config_source import config_file, folder_name, overruled, own_folder, read_source
+from stillage.face.config_source import (
+    config_file,
+    config_settings,
+    folder_name,
+    own_folder,
+    read_source,
+)
 
 
 def test_a_file_a_preset_and_a_published_script_are_configs(tmp_path: Path) -> None:
@@ -65,14 +71,14 @@ def test_settings_win_and_those_of_another_method_are_left_out(
 ) -> None:
     flat = {"seed": ["1"], "distill.method": ["kd"], "distill.params.divergence": ["rkl"]}
     with caplog.at_level(logging.WARNING, "stillage"):
-        found = overruled(flat, {"distill.method": ["sft"], "seed": ["2"]}, None)
+        found = config_settings(flat, {"distill.method": ["sft"], "seed": ["2"]})
     assert found == {"seed": ["2"], "distill.method": ["sft"]}
     assert "left out, as sft has no such settings: distill.params.divergence" in caplog.text
 
 
 def test_a_setting_that_a_sweep_sets_cannot_be_overruled() -> None:
     with pytest.raises(ConfigError, match="The sweep sets seed itself"):
-        overruled({"sweep.seed": ["1", "2"]}, {"seed": ["3"]}, None)
+        config_settings({"sweep.seed": ["1", "2"]}, {"seed": ["3"]})
 
 
 def test_a_folder_is_named_after_what_is_run() -> None:

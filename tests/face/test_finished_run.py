@@ -17,7 +17,9 @@ import stillage as st
 from stillage.errors import DataError
 from stillage.face.finished_run import roc_curves
 from stillage.functional.stats import roc_auc
-from stillage.run.folder import write_json, write_table
+from stillage.run.folder import read_table, write_json, write_table
+from stillage.run.results import write_results
+from stillage.types import Result
 
 if TYPE_CHECKING:
     from conftest import Rows, Tiny  # pyright: ignore[reportMissingImports]
@@ -42,6 +44,8 @@ def made_up(folder: Path, scores: list[float]) -> st.Run:
     table = pa.table(
         {
             "model": ["student"] * count,
+            "id": [f"record {number}" for number in range(count)],
+            "group": [""] * count,
             "part": ["private"] * (count // 2) + ["nonmembers"] * (count - count // 2),
             "attack": ["loss"] * count,
             "score": scores,
@@ -89,6 +93,42 @@ def test_a_curve_of_scores_that_one_can_count(tmp_path: Path) -> None:
     assert list(curves) == ["student, loss: AUC 0.92"]  # of six pairs five and a half
     fpr, tpr = curves["student, loss: AUC 0.92"]
     assert np.allclose(fpr, [0, 0, 1 / 3, 2 / 3, 1]) and np.allclose(tpr, [0, 0.5, 1, 1, 1])
+
+
+def test_scores_of_an_older_version_are_refused_in_three_lines(tmp_path: Path) -> None:
+    run = made_up(tmp_path, [1.0, 0.0])
+    path = tmp_path / "audit" / "scores.parquet"
+    write_table(path, read_table(path).drop_columns(["group"]))
+    with pytest.raises(DataError, match="older version") as caught:
+        run.plot_roc()
+    assert "missing columns: group" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_the_table_of_a_grid_says_whose_rows_they_are(tmp_path: Path) -> None:
+    """The same value in every column but those that the sweep varies."""
+    points = [
+        {"seed": str(seed), "distill.method": name} for seed in (1, 2) for name in ("kd", "sft")
+    ]
+    rows = [
+        Result(
+            run="r",
+            stage="audit",
+            model="student",
+            metric="auc",
+            value=0.5,
+            attack="loss",
+            seed=int(values["seed"]),
+        )
+        for values in points
+    ]
+    write_results(tmp_path / "results.parquet", rows, points)
+    index = [{"name": f"{n}", "values": values, "run": "r"} for n, values in enumerate(points)]
+    write_json(tmp_path / "sweep.json", {"points": index})
+    table = st.Run(tmp_path).table()
+    assert list(table.columns)[:4] == ["distill.method", "seed", "model", "attack"]
+    found = {(row["seed"], row["distill.method"]) for row in table.to_dict("records")}
+    assert found == {(1, "kd"), (1, "sft"), (2, "kd"), (2, "sft")} and len(table) == 4
 
 
 def test_the_page_is_copied_and_the_lines_are_those_of_the_command(

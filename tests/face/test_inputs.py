@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from stillage.errors import DataError, ModelError, UserError
+from stillage.errors import ConfigError, DataError, ModelError, UserError
 from stillage.face.memory import Inputs, in_memory, json_lines, name_list, new_or_continued
+from stillage.run.lock import check_free, locked
 
 if TYPE_CHECKING:
     from conftest import Rows, Tiny  # pyright: ignore[reportMissingImports]
@@ -152,6 +154,20 @@ def test_a_new_folder_without_a_finished_stage_is_removed(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="stop"), new_or_continued(tmp_path):
         raise ValueError("stop")
     assert tmp_path.exists()  # it was there before
+
+
+def test_the_folder_that_another_call_is_at_work_on_is_left_alone(tmp_path: Path) -> None:
+    """Both found no folder; the first has the lock and no finished stage yet when the second ends."""
+    run = tmp_path / "run"
+    with ExitStack() as first:
+        with pytest.raises(ConfigError, match="in use"), new_or_continued(run):
+            first.enter_context(locked(run))
+            (run / "config.yaml").write_text("")
+            check_free(run)
+        assert (run / "config.yaml").is_file()
+    with pytest.raises(ValueError, match="stop"), new_or_continued(tmp_path / "no" / "run"):
+        raise ValueError("stop")
+    assert not (tmp_path / "no").exists()
 
 
 def test_inputs_are_named_by_their_content_and_never_written_over(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +112,39 @@ def test_the_same_call_continues_and_another_is_refused(
     assert (out / "audit" / "scores.parquet").stat().st_mtime_ns == before
     with pytest.raises(ConfigError, match="holds a run with other settings") as caught:
         audit("zlib")
-    assert "audit.attacks" in three_lines(caught.value)
+    said = three_lines(caught.value)
+    assert "audit.attacks" in said and "--" not in said
+    assert "run_experiment's accept_changes= to do these again" in said and "another out=" in said
+
+
+def test_a_second_call_in_a_thread_is_refused_as_a_second_process_is(
+    tiny: Tiny, rows: Make, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stillage.experiment import run
+
+    out, is_busy, go_on = tmp_path / "run", threading.Event(), threading.Event()
+    usual = run.do_stages
+
+    def held(*given: Any) -> Any:  # noqa: ANN401
+        is_busy.set()
+        assert go_on.wait(60)
+        return usual(*given)
+
+    monkeypatch.setattr(run, "do_stages", held)
+    given = {"student": (tiny.student, tiny.tokenizer), "settings": quick, "attacks": ["loss"]}
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(audit_of, tiny, rows, out=out, **given)
+        try:
+            assert is_busy.wait(60)
+            for other in (given, {**given, "student": (tiny.teacher, tiny.tokenizer)}):
+                with pytest.raises(ConfigError, match="is in use by a live process") as caught:
+                    audit_of(tiny, rows, out=out, **other)
+                said = three_lines(caught.value)
+                assert f'"pid": {os.getpid()}' in said and "another folder with out=." in said
+        finally:
+            go_on.set()
+        assert set(first.result().table()["attack"]) == {"loss"}
+    assert len(list((out / "inputs").glob("student-*"))) == 1
 
 
 def test_a_student_is_the_command_lines_student(tiny: Tiny, rows: Make, tmp_path: Path) -> None:
@@ -261,7 +296,9 @@ def audit_of(tiny: Tiny, rows: Make, **changed: Any) -> st.Run:  # noqa: ANN401 
         ({"settings": {"seed": 2}}, "given as an argument already"),
         ({"settings": {"data": {"template": object()}}}, "neither text, a number"),
         ({"settings": 7}, "Settings are a table"),
-        ({"plugins": ["no_such_plugin.py"]}, "There is no such plugin."),
+        ({"plugins": ["no_such_plugin.py"]}, "plugins= no_such_plugin.py"),
+        ({"settings": {"audit.exposure_records": 4}}, "Name the column with extract="),
+        ({"student": None}, "Give student=FOLDER (and teacher=FOLDER)"),
     ],
 )
 def test_what_cannot_be_audited_is_said_in_three_lines(
@@ -269,7 +306,7 @@ def test_what_cannot_be_audited_is_said_in_three_lines(
 ) -> None:
     with pytest.raises((ConfigError, DataError, ModelError)) as caught:
         audit_of(tiny, rows, out=tmp_path / "run", **changed)
-    assert said in three_lines(caught.value)
+    assert said in three_lines(caught.value) and "--" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 

@@ -13,34 +13,8 @@ import traceback
 from collections.abc import Sequence
 
 from stillage import __version__
+from stillage.cli.verbs import ONE_PROCESS, SAME_AS, VERBS
 from stillage.errors import UserError, did_you_mean
-
-VERBS = {
-    "quickstart": (
-        "runs",
-        "the embedded experiment: made-up people, six models, a report; offline",
-    ),
-    "run": ("runs", "a whole experiment: data, teacher, student, quality, leakage, report"),
-    "data": ("runs", "read and split the records; `data plain-text`: make and pack a corpus"),
-    "distill": ("runs", "train the student and what it needs; controls are trained by `audit`"),
-    "evaluate": ("evaluate", "how well a MODEL answers, or all models of a config"),
-    "audit": ("runs", "what models give away: two models and two files of records are enough"),
-    "report": ("runs", "write the report of a finished RUN or SWEEP again; trains nothing"),
-    "compare": (
-        "compare_runs",
-        "which of several finished runs leaks more, and which answers better",
-    ),
-    "export": ("export_run", "copy a finished run, or a point of a sweep, with all that it needs"),
-    "generate": ("generate_text", "let a model answer a prompt"),
-    "convert": ("convert", "make a Hugging Face folder of a GGUF file (llama.cpp's format)"),
-    "ls": ("ls", "list methods, attacks, divergences or presets"),
-    "doctor": ("doctor", "show versions, hardware and disk; for bug reports"),
-}
-"""Verb -> (module in this folder, what it does)."""
-
-ONE_PROCESS = ("compare_runs", "export", "generate", "convert", "ls", "doctor")
-"""What the first process does alone, where several are started."""
-SAME_AS = {"distil": "distill"}
 
 HELP = """Stillage distils language models and measures what the student kept.
 
@@ -65,25 +39,17 @@ def help_text() -> str:
     return HELP.format(verbs=verbs)
 
 
-class Once(logging.Filter):
-    """Lets each line through once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the line is new."""
-        line = record.getMessage()
-        is_new = line not in self.said
-        self.said.add(line)
-        return is_new
-
-
 def set_up_logging() -> None:
     """Send the library's notices to standard error, one line each, each once."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        before = len(said)
+        said.add(record.getMessage())
+        return len(said) > before
+
     handler = logging.StreamHandler()
-    handler.addFilter(Once())
+    handler.addFilter(is_new)
     handler.setFormatter(logging.Formatter("stillage: %(message)s"))
     logger = logging.getLogger("stillage")
     logger.handlers[:] = [handler]
@@ -137,7 +103,12 @@ def call(verb: str, words: Sequence[str]) -> int:
         return 0
     module = importlib.import_module(f"stillage.cli.{VERBS[verb][0]}")
     if "--help" in words or "-h" in words:
-        print(module.help_text(verb, list(words)))
+        from stillage.cli.help import settings_help
+
+        own = getattr(module, "help_text", None)
+        print(
+            own(verb, list(words)) if own else settings_help(module.USAGE, module.SETTINGS(), words)
+        )
         return 0
     return module.main(verb, list(words))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stillage.errors import ConfigError
-from stillage.face.config_source import overruled, read_source
+from stillage.face.config_source import config_settings
 from stillage.run.flags import Flat, from_flags
 
 AUDIT_ALONE: Flat = {"stages": ["audit"]}
@@ -47,8 +47,7 @@ def read_settings(verb: str, words: Sequence[str]) -> Flat:
     rest = list(words)
     if rest and not rest[0].startswith("--"):
         source = rest.pop(0)
-    flat, script = read_source(source, verb) if source else ({}, None)
-    flat = overruled(flat, from_flags(rest), script, verb)
+    flat = config_settings(source or {}, from_flags(rest), verb)
     if not source and not flat:
         usual = "Give a YAML file, a preset (`stillage ls presets`) or flags."
         fix = WANTED.get(verb, usual)

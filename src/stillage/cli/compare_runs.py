@@ -33,11 +33,7 @@ class Comparison:
     what was compared in the second."""
 
 
-def help_text(verb: str, words: list[str]) -> str:
-    """Return how the verb is called, and its settings."""
-    from stillage.cli.help import settings_help
-
-    return settings_help(USAGE, Comparison(), words)
+SETTINGS = Comparison
 
 
 def main(verb: str, words: list[str]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from stillage.cli.paths import NoSettings, read_paths
-from stillage.run.parse import typed
 
 USAGE = """usage: stillage convert FILE.gguf FOLDER
 
@@ -13,17 +12,12 @@ Write the model and the tokenizer of a GGUF file (llama.cpp's format, Llama arch
 Hugging Face folder that every other verb reads: float32 weights in safetensors, whole or not at
 all. Weights that were rounded to a few bits stay so: say it beside every number of theirs.
 Needs the package gguf: pip install 'stillage[gguf]'."""
-
-
-def help_text(verb: str, words: list[str]) -> str:
-    """Return how the verb is called."""
-    return USAGE
+SETTINGS = NoSettings
 
 
 def main(verb: str, words: list[str]) -> int:
     """Convert, and say what was made."""
-    paths, flags = read_paths(f"stillage {verb}", words, ("FILE.gguf", "FOLDER"))
-    typed(NoSettings, flags, f"stillage {verb}")
+    paths, _ = read_paths(f"stillage {verb}", words, ("FILE.gguf", "FOLDER"), SETTINGS)
     from stillage.models.from_gguf import convert_gguf
     from stillage.run.stop import watch_signals
 

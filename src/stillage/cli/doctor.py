@@ -7,18 +7,14 @@ from pathlib import Path
 
 from stillage.cli.paths import NoSettings, read_paths
 from stillage.run.environment import environment
-from stillage.run.parse import typed
 
-
-def help_text(verb: str, words: list[str]) -> str:
-    """Return how the verb is called."""
-    return f"usage: stillage {verb}"
+USAGE = "usage: stillage doctor"
+SETTINGS = NoSettings
 
 
 def main(verb: str, words: list[str]) -> int:
     """Print versions, hardware and disk; exit 1 where a needed package is missing."""
-    _, flags = read_paths(f"stillage {verb}", words, ())
-    typed(NoSettings, flags, f"stillage {verb}")
+    read_paths(f"stillage {verb}", words, (), SETTINGS)
     facts = environment()
     packages = facts.pop("packages")
     assert isinstance(packages, dict)

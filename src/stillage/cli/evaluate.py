@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ from stillage.run.team import is_helper
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stillage.evaluate.matrix_cells import EvaluatedModel
     from stillage.types import Result
 
 USAGE = """usage: stillage evaluate MODEL --data SET ... [settings]   a model on data sets and seeds
@@ -62,10 +62,7 @@ def main(verb: str, words: list[str]) -> int:
 
 
 def names_model(words: Sequence[str]) -> bool:
-    """Tell whether a model is meant, rather than a config.
-
-    A model's folder, or a flag that only the evaluation of a model has.
-    """
+    """Tell whether a model is meant, by its folder or a flag that no config has."""
     if any(word.split("=")[0] in OURS for word in words):
         return True
     return bool(words) and (words[0].endswith(".gguf") or is_model(Path(words[0])))
@@ -78,19 +75,16 @@ def measure_model(model: str, asked: Matrix) -> int:
     from stillage.run.progress import watched
     from stillage.run.stop import watch_signals
 
-    def load_teacher() -> EvaluatedModel:
-        return load_subject(
-            ModelConfig(path=asked.teacher, revision=asked.teacher_revision, dtype=asked.dtype)
-        )
-
+    ours = ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype)
+    theirs = replace(ours, path=asked.teacher, revision=asked.teacher_revision)
     with watch_signals(), Board() as board:
         sets = open_sets(asked)
         board.say(counts(sets))
         found = fill_matrix(
-            load_subject(ModelConfig(path=model, revision=asked.revision, dtype=asked.dtype)),
+            load_subject(ours),
             asked,
             sets,
-            load_teacher=load_teacher if asked.teacher else None,
+            load_teacher=partial(load_subject, theirs) if asked.teacher else None,
             say=board.say,
             doing=watched(partial(board.show, "evaluate"), model),
         )

@@ -5,24 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from stillage.cli.paths import NoSettings, read_paths
-from stillage.run.parse import typed
 
 USAGE = """usage: stillage export RUN FOLDER
 
 Copies a finished run, or one point of a sweep with its share of the store, into a new folder:
 real files instead of links, every file checked against its manifest. `report`, `audit`, `compare`
 and `run` work on the copy."""
-
-
-def help_text(verb: str, words: list[str]) -> str:
-    """Return how the verb is called."""
-    return USAGE
+SETTINGS = NoSettings
 
 
 def main(verb: str, words: list[str]) -> int:
     """Copy, and say what was copied."""
-    paths, flags = read_paths(f"stillage {verb}", words, ("RUN", "FOLDER"))
-    typed(NoSettings, flags, f"stillage {verb}")
+    paths, _ = read_paths(f"stillage {verb}", words, ("RUN", "FOLDER"), SETTINGS)
     from stillage.experiment.export import export
     from stillage.run.folder import list_files
 

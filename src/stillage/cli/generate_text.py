@@ -36,31 +36,21 @@ class Ask:
 
 USAGE = """usage: stillage generate MODEL --prompt TEXT
 MODEL: a folder (safetensors) or a hub id"""
-
-
-def help_text(verb: str, words: list[str]) -> str:
-    """Return how the verb is called, and its settings."""
-    from stillage.cli.help import settings_help
-
-    return settings_help(USAGE, Ask(), words)
+SETTINGS = Ask
 
 
 def main(verb: str, words: list[str]) -> int:
     """Print one answer per prompt."""
     models, flags = split_at_flags(words)
     if len(models) != 1:
-        values, fix = (
-            f"given: {' '.join(words) or 'nothing'}",
-            f"stillage {verb} FOLDER --prompt TEXT",
-        )
-        raise ConfigError("Which model?", values, fix)
+        fix = f"stillage {verb} FOLDER --prompt TEXT"
+        raise ConfigError("Which model?", f"given: {' '.join(words) or 'nothing'}", fix)
     (model,) = models
     ask = typed(Ask, flags, f"stillage {verb} MODEL")
     from stillage.cli.board import Board
     from stillage.data.chat_templates import layout_note
     from stillage.face.answering import answer_prompts, load_pair
     from stillage.run.progress import watched
-    from stillage.types import Record
 
     with Board() as board:
         prompts = read_prompts(ask)
@@ -68,13 +58,11 @@ def main(verb: str, words: list[str]) -> int:
         print(layout_note(ask.template, writer[1], model), file=sys.stderr)
         texts = answer_prompts(
             writer,
-            [
-                Record(id=str(n), prompt=p, input=ask.input, response="")
-                for n, p in enumerate(prompts)
-            ],
+            prompts,
             ask.generate,
             template=ask.template,
             seed=ask.seed,
+            further_input=ask.input,
             doing=watched(partial(board.show, "generate"), model),
         )
     for text in texts:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.cli.verbs import VERBS
 from stillage.errors import ConfigError, did_you_mean
 from stillage.run.config import Config
 from stillage.run.setting_texts import Setting, group_texts, setting_rows
@@ -22,68 +23,50 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 ALL = "all"
-SETTINGS_OF_RUN = ("out", "seed", "jobs", "threads", "stages", "track")
-MODEL = ("path", "revision", "dtype", "quantize", "adapter")
-TRAINING = ("tokenizer.", "teacher.", "teacher_train.", "student.", "student_train.", "distill.")
-EVERYTHING = (*SETTINGS_OF_RUN, "data.", *TRAINING, "lm.", "generate.", "audit.", "report.")
-USES: Mapping[str, tuple[str, ...]] = {
+RUN = "out seed jobs threads stages track"
+TRAINING = "tokenizer. teacher. teacher_train. student. student_train. distill."
+EVERYTHING = f"{RUN} data. {TRAINING} lm. generate. audit. report."
+GIVEN = """tokenizer.path tokenizer.revision
+    teacher.path teacher.revision teacher.dtype teacher.quantize teacher.adapter
+    student.path student.revision student.dtype student.quantize student.adapter"""
+USES = {
     "quickstart": EVERYTHING,
     "run": EVERYTHING,
     "evaluate": EVERYTHING,
-    "data": ("out", "seed", "data."),
-    "distill": (*SETTINGS_OF_RUN, "data.", *TRAINING, "lm."),
-    "audit": (
-        *("out", "seed", "jobs", "threads", "data.", "audit.", "report."),
-        *("tokenizer.path", "tokenizer.revision"),
-        *(f"{model}.{name}" for model in ("teacher", "student") for name in MODEL),
-    ),
-    "report": ("out", "report."),
+    "data": "out seed data.",
+    "distill": f"{RUN} data. {TRAINING} lm.",
+    "audit": f"out seed jobs threads data. audit. report. {GIVEN}",
+    "report": "out report.",
 }
 """Verb -> what the paths of the settings that it reads begin with."""
-DATA = ("data.source", "data.files", "data.columns", "data.template", "data.max_tokens")
-TRAIN = (
-    *("teacher.path", "teacher_train.epochs", "student.path", "student.layers"),
-    *("student.lora_rank", "distill.method", "distill.params", "distill.init_epochs"),
-    *("student_train.epochs", "student_train.batch_size", "student_train.lr_peak"),
-)
-AUDIT = ("audit.attacks", "audit.reference", "audit.extract", "audit.max_records", "audit.strict")
-COMMON: Mapping[str, tuple[str, ...]] = {
-    "run": (
-        *DATA,
-        *TRAIN,
-        *("student_train.precision", *AUDIT, "audit.shadows", "report.show_text"),
-        *("out", "seed", "jobs", "stages"),
-    ),
-    "quickstart": (
-        *("data.people", "data.public_answers", "data.needed_until"),
-        *("teacher.layers", "teacher.width", "teacher_train.epochs"),
-        *("student.layers", "student.width", "student_train.epochs"),
-        *("distill.method", "distill.params", "distill.minimal", "generate.records"),
-        *("audit.attacks", "audit.extract", "audit.shadows", "audit.blocks", "report.show_text"),
-        *("out", "seed", "jobs", "threads"),
-    ),
-    "data": (
-        *DATA,
-        *("data.max_prompt_tokens", "data.shares", "data.group_by", "data.inclusion"),
-        *("data.people", "data.public_answers", "data.needed_until", "data.train_on"),
-        *("data.slice_by", "data.max_bad_lines", "data.revision", "out", "seed"),
-    ),
-    "distill": (
-        *DATA,
-        *("data.needed_until", *TRAIN, "distill.minimal", "student.prune_teacher_to"),
-        *("student_train.precision", "student_train.keep", "student_train.packing"),
-        *("student_train.validate_every", "lm.path", "out", "seed", "jobs", "threads"),
-    ),
-    "audit": (
-        *("student.path", "teacher.path", "members", "nonmembers", "student.revision"),
-        *("teacher.revision", "data.columns", "data.template", "data.max_tokens"),
-        *("data.slice_by", *AUDIT, "audit.extract_tokens", "audit.exposure_records"),
-        *("audit.shadows", "audit.blocks", "audit.fprs", "audit.level", "audit.batch_tokens"),
-        *("report.show_text", "report.examples", "out", "seed", "jobs", "threads"),
-    ),
-    "report": ("report.show_text", "report.examples", "out"),
+DATA = "data.source data.files data.columns data.template data.max_tokens"
+TRAIN = """teacher.path teacher_train.epochs student.path student.layers student.lora_rank
+    distill.method distill.params distill.init_epochs
+    student_train.epochs student_train.batch_size student_train.lr_peak"""
+AUDIT = "audit.attacks audit.reference audit.extract audit.max_records audit.strict"
+COMMON = {
+    "run": f"""{DATA} {TRAIN} student_train.precision {AUDIT} audit.shadows report.show_text
+        out seed jobs stages""",
+    "quickstart": """data.people data.public_answers data.needed_until
+        teacher.layers teacher.width teacher_train.epochs
+        student.layers student.width student_train.epochs
+        distill.method distill.params distill.minimal generate.records
+        audit.attacks audit.extract audit.shadows audit.blocks report.show_text
+        out seed jobs threads""",
+    "data": f"""{DATA} data.max_prompt_tokens data.shares data.group_by data.inclusion
+        data.people data.public_answers data.needed_until data.train_on
+        data.slice_by data.max_bad_lines data.revision out seed""",
+    "distill": f"""{DATA} data.needed_until {TRAIN} distill.minimal student.prune_teacher_to
+        student_train.precision student_train.keep student_train.packing
+        student_train.validate_every lm.path out seed jobs threads""",
+    "audit": f"""student.path teacher.path members nonmembers student.revision teacher.revision
+        data.columns data.template data.max_tokens data.slice_by
+        {AUDIT} audit.extract_tokens audit.exposure_records
+        audit.shadows audit.blocks audit.fprs audit.level audit.batch_tokens
+        report.show_text report.examples out seed jobs threads""",
+    "report": "report.show_text report.examples out",
 }
-"""Verb -> the settings that its first screen shows."""
+"""Verb -> the settings that its first screen shows, in this order."""
 PARTS = (
     Setting(path="members", kind="FILE", default="none", text="Records that the teacher learned."),
     Setting(
@@ -128,7 +111,7 @@ def plan_help(verb: str, words: Sequence[str]) -> str:
     """
     before, section = around_help(words)
     values = defaults(verb, before)
-    rows = [row for row in setting_rows(values) if row.path.startswith(USES[verb])]
+    rows = [row for row in setting_rows(values) if row.path.startswith(tuple(USES[verb].split()))]
     if not section:
         return first_screen(verb, rows)
     rows += method_rows(values) if verb in ("run", "quickstart", "distill") else []
@@ -160,22 +143,15 @@ def method_rows(values: Config) -> list[Setting]:
         return []
     own = method.params()
     given = {name: text for name, text in values.distill.params.items() if name != "preset"}
-    rows = setting_rows(own, "distill.params.")
     return [
-        replace(
-            row,
-            path=f"distill.params.{name}",  # Params.sampling is typed without its own name
-            default=given.get(name, row.default),
-        )
-        for row in rows
-        if (name := row.path.split(".")[-1]) != "sampling"
+        replace(row, path=f"distill.params.{name}", default=given.get(name, row.default))
+        for row in setting_rows(own)
+        if (name := row.path.split(".")[-1]) != "sampling"  # is typed without its own name
     ]
 
 
 def first_screen(verb: str, rows: Sequence[Setting]) -> str:
     """Lay out the common settings of a verb, one a line."""
-    from stillage.cli import VERBS
-
     known = {row.path: row for row in (*rows, *PARTS)}
     source = "" if verb == "quickstart" else "[CONFIG.yaml | RUN | PRESET] "
     tables = {"data.files": "data.files.PART", "distill.params": "distill.params.NAME"}
@@ -185,7 +161,7 @@ def first_screen(verb: str, rows: Sequence[Setting]) -> str:
         *textwrap.wrap(VERBS[verb][1], WIDTH),
         "",
     ]
-    for path in COMMON[verb]:
+    for path in COMMON[verb].split():
         row = known[path]
         flag = f"--{tables[path]}" if path in tables else row.flag
         lines.append(one_line(flag, row.default, row.first_sentence))
@@ -233,11 +209,8 @@ def explained(row: Setting) -> str:
     """Lay out one setting with its whole text."""
     long = "--" + row.path.replace("_", "-")
     head = f"  {long} {row.kind}" + (f"  (short: {row.flag})" if row.flag != long else "")
-    text = f"(default: {row.default}) {row.text}"
-    margin = " " * 6
-    return "\n".join(
-        [head, textwrap.fill(text, WIDTH, initial_indent=margin, subsequent_indent=margin)]
-    )
+    text = textwrap.fill(f"(default: {row.default}) {row.text}", WIDTH - 6)
+    return f"{head}\n{textwrap.indent(text, ' ' * 6)}"
 
 
 def settings_help(usage: str, values: object, words: Sequence[str]) -> str:

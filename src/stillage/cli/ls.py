@@ -30,11 +30,11 @@ def list_methods() -> list[tuple[str, ...]]:
     from stillage.distill.methods import METHODS
     from stillage.distill.settings import setting_fields
 
-    rows: list[tuple[str, ...]] = [("method", "paper", "settings")]
+    rows = [("method", "paper", "settings")]
     for method in METHODS.values():
-        settings = setting_fields(method.params).items()
-        shown = " ".join(f"{name}={default}" for name, (_, default) in settings)
-        rows.append((method.name, method.paper, shown or "-"))
+        fields = setting_fields(method.params).items()
+        settings = " ".join(f"{name}={default}" for name, (_, default) in fields)
+        rows.append((method.name, method.paper, settings or "-"))
     return rows
 
 
@@ -42,7 +42,7 @@ def list_attacks() -> list[tuple[str, ...]]:
     """List name, what the attacker needs, paper."""
     from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 
-    rows: list[tuple[str, ...]] = [("attack", "needs", "paper")]
+    rows = [("attack", "needs", "paper")]
     for attack in ATTACKS.values():
         asked = (NEEDS.get(one.party) or NEEDS.get(one.transform) for one in attack.queries)
         needs = dict.fromkeys(filter(None, asked))
@@ -58,37 +58,27 @@ def list_divergences() -> list[tuple[str, ...]]:
     """List name and settings."""
     from stillage.distill.settings import DIVERGENCE_PARAMS
 
-    return [
-        ("divergence", "settings"),
-        *((name, " ".join(known) or "-") for name, known in DIVERGENCE_PARAMS.items()),
-    ]
+    rows = ((name, " ".join(known) or "-") for name, known in DIVERGENCE_PARAMS.items())
+    return [("divergence", "settings"), *rows]
 
 
-def list_presets() -> list[tuple[str, ...]]:
-    """List ours, then every published training script: name, and what it is."""
+def list_presets(*, grouped: bool = False) -> list[tuple[str, ...]]:
+    """List our presets with their first lines, then the published training scripts.
+
+    grouped: only count those of each release and family.
+    """
+    from stillage.face.config_source import PRESETS
     from stillage.presets.published import describe_script, published
 
-    scripts = ((script.preset, describe_script(script)) for script in published().values())
-    return [*own_presets(), *scripts]
-
-
-def own_presets() -> list[tuple[str, ...]]:
-    """List the presets that are files: name and first line."""
-    from stillage.face.config_source import PRESETS
-
-    rows: list[tuple[str, ...]] = []
-    for path in sorted(PRESETS.glob("*.yaml")):
-        rows.append((path.stem, path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")))
-    return [("preset", "what it is"), *rows]
-
-
-def preset_groups() -> list[tuple[str, ...]]:
-    """List ours, and count the published ones of each release and family."""
-    from stillage.presets.published import published
-
-    counts = Counter(f"{script.source}/{script.family}/..." for script in published().values())
-    groups = ((group, f"{count} published scripts") for group, count in counts.items())
-    return [*own_presets(), *groups]
+    files = sorted(PRESETS.glob("*.yaml"))
+    heads = [file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for file in files]
+    scripts = published().values()
+    rows = ((script.preset, describe_script(script)) for script in scripts)
+    if grouped:
+        counts = Counter(f"{script.source}/{script.family}/..." for script in scripts)
+        rows = ((group, f"{count} published scripts") for group, count in counts.items())
+    own = zip((file.stem for file in files), heads, strict=True)
+    return [("preset", "what it is"), *own, *rows]
 
 
 def preset_yaml(name: str) -> str:
@@ -124,19 +114,19 @@ def main(verb: str, words: list[str]) -> int:
 
     files, words = plugin_files(words)
     with plugged(files):
-        return show(words)
+        show(words)
+    return 0
 
 
-def show(words: list[str]) -> int:
+def show(words: list[str]) -> None:
     """Print what is asked for."""
     names = [word for word in words if not word.startswith("-")]
     if names[:1] == ["presets"] and len(names) == 2 and names[1] not in LISTS:
         print(preset_yaml(names[1]).rstrip())
-        return 0
+        return
     for name in names or LISTS:
         if name not in LISTS:
             known = f"known: {', '.join(LISTS)}"
             raise UserError(f"There is no list {name!r}.", known, "Choose one of these.")
-        rows = LISTS[name]() if names or name != "presets" else preset_groups()
+        rows = LISTS[name]() if names or name != "presets" else list_presets(grouped=True)
         print("\n".join([*aligned_lines(rows), ""]))
-    return 0

@@ -8,22 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.errors import listed
-from stillage.face.experiments import check_audit
+from stillage.face.experiments import check_audit, check_points
 from stillage.run.config import Config
 
 if TYPE_CHECKING:
     from stillage.experiment.context import Context
+    from stillage.face.experiments import Experiment
 
-LAST_STAGE = {
-    "run": "",
-    "quickstart": "",
-    "data": "data",
-    "distill": "student",
-    "evaluate": "evaluate",
-    "audit": "audit",
-    "report": "report",
-}
-"""The last stage that each verb does, with all it needs; empty: all."""
+LAST_STAGE = {"distill": "student", "run": "", "quickstart": ""}
+"""The last stage that a verb does, with all it needs, where it is called otherwise; empty: all."""
 
 
 def last_stage(verb: str, config: Config) -> str:
@@ -31,7 +24,7 @@ def last_stage(verb: str, config: Config) -> str:
 
     An audit that trains nothing ends in its report, the only one there will be.
     """
-    return "" if verb == "audit" and "distill" not in config.stages else LAST_STAGE[verb]
+    return "" if verb == "audit" and "distill" not in config.stages else LAST_STAGE.get(verb, verb)
 
 
 def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[str]) -> int:
@@ -54,18 +47,36 @@ def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[s
     return 0 if refusal is None else refusal.exit_code
 
 
-def finish(config: Config, verb: str) -> int:
-    """Say where the result is; DataError and ConfigError as in `check_audit`."""
-    summary = config.out / "report" / "summary.txt"
-    if last_stage(verb, config) in ("", "report") and summary.is_file():
+def finish(
+    asked: Experiment, verb: str, failed: Mapping[str, Exception], lines: Sequence[str]
+) -> int:
+    """Say where the result is; errors as in `check_audit` and `check_points`.
+
+    failed, lines: as `do_experiment` returns them.
+    """
+    out, count = asked.config.out, len(asked.grid)
+    summary = out / "report" / "summary.txt"
+    is_reported = last_stage(verb, asked.config) in ("", "report") and summary.is_file()
+    if lines:
+        print("\n".join([*lines, *where_the_page_is(out)]))
+    elif count > len(failed):
+        print(f"{count - len(failed)} of {count} points did their {verb}: {out}")
+    elif not count and is_reported:
         print(f"{summary.read_text(encoding='utf-8')}report: {summary.with_name('report.html')}")
-        warn_of_texts([config])
-    else:
+    elif not count:
         if verb == "data":
-            print(split_summary(config.out / "data"))
-        print(f"run folder: {config.out}")
-    check_audit([config])
+            print(split_summary(out / "data"))
+        print(f"run folder: {out}")
+    if count or is_reported:
+        warn_of_texts(asked.configs)
+    check_audit(asked.configs)
+    check_points(failed, count)
     return 0
+
+
+def where_the_page_is(out: Path) -> list[str]:
+    """Name the table and the page of a sweep."""
+    return [f"results: {out / 'results.parquet'}", f"report: {out / 'report' / 'report.html'}"]
 
 
 def warn_of_texts(configs: Sequence[Config]) -> None:

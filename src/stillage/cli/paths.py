@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from stillage.errors import ConfigError
+from stillage.run.parse import typed
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +24,19 @@ def split_at_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def read_paths(
-    prog: str, words: Sequence[str], names: Sequence[str]
-) -> tuple[list[str], list[str]]:
-    """Return the words before the first flag, one for each name, and the flags.
+    prog: str, words: Sequence[str], names: Sequence[str], kind: type[Settings]
+) -> tuple[list[str], Settings]:
+    """Return the words before the flags, one for each name, and the flags' settings.
 
     ConfigError for too few or too many; a name in brackets may be absent.
     """
     given, flags = split_at_flags(words)
     needed = [name for name in names if not name.startswith("[")]
+    usage = " ".join([prog, *names])
     if not len(needed) <= len(given) <= len(names):
         what = f"{prog.split()[-1]} takes {' and '.join(names) or 'no words'}."
-        fix = f"{prog} {' '.join(names)}"
-        raise ConfigError(what, f"given: {' '.join(given) or 'nothing'}", fix)
-    return given, flags
+        raise ConfigError(what, f"given: {' '.join(given) or 'nothing'}", usage)
+    return given, typed(kind, flags, usage)
 
 
 def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:

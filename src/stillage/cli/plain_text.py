@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 from stillage.cli.paths import NoSettings, read_paths
 from stillage.errors import ConfigError, DataError, did_you_mean
-from stillage.run.parse import typed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -115,8 +114,7 @@ def main(verb: str, words: list[str]) -> int:
         raise ConfigError(what, f"given: {action}", fix)
     do, kind, names = ACTIONS[action]
     prog = f"stillage {verb} plain-text {action}"
-    paths, flags = read_paths(prog, rest, names)
-    return do(paths, typed(kind, flags, f"{prog} {' '.join(names)}"))
+    return do(*read_paths(prog, rest, names, kind))
 
 
 def write_corpus(paths: list[str], chosen: Write) -> int:
@@ -192,9 +190,9 @@ def pack_blocks(paths: list[str], chosen: Pack) -> int:
 
 
 def counting(board: Board, size: int) -> Callable[[int, int], None]:
-    """Show documents on a board as they are packed.
+    """Show documents on a board as they are packed, with a rough time left.
 
-    size: of the files in bytes, which makes the time left a rough one.
+    size: of the files, in bytes.
     """
     started, read = time.monotonic(), 0
 
@@ -202,9 +200,8 @@ def counting(board: Board, size: int) -> Callable[[int, int], None]:
         nonlocal read
         read += characters
         left = (time.monotonic() - started) * max(0, size - read) / max(1, read)
-        board.show(
-            "pack", {"doing": "{} documents tokenised", "done": documents, "eta_s": round(left, 1)}
-        )
+        facts = {"doing": "{} documents tokenised", "done": documents, "eta_s": round(left, 1)}
+        board.show("pack", facts)
 
     return count
 

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 from stillage.cli.board import watched_session
 from stillage.cli.command_line import plugin_files, read_settings
-from stillage.cli.grid import report_grid, run_grid
 from stillage.cli.outcome import finish, last_stage, print_plan
+from stillage.cli.reports import report_runs, report_sweep_folder
 from stillage.face.config_source import own_folder
-from stillage.face.experiments import Session, say_first
-from stillage.run.config import Config
+from stillage.face.experiments import (
+    check_points,
+    do_experiment,
+    plan_experiment,
+    read_experiment,
+)
 from stillage.run.parse import build
-from stillage.run.sweep import swept
 
 if TYPE_CHECKING:
     from stillage.plugins.plugin import Plugin
@@ -70,43 +73,31 @@ def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | No
     """Parse, plan, run, on the process that writes."""
     switches = [word for word in words if word in SWITCHES]
     words = [word for word in words if word not in SWITCHES]
+    is_dry = "--dry-run" in switches
     if verb == "report" and words[:1] and (Path(words[0]) / "sweep.json").is_file():
-        return report_grid(Path(words[0]), words[1:], is_dry="--dry-run" in switches)
-    flat, lists = swept(read_settings(verb, words))
+        return report_sweep_folder(Path(words[0]), words[1:], is_dry=is_dry)
+    flat = read_settings(verb, words)
     if "out" not in flat:
         flat["out"] = [str(own_folder(verb, words, flat))]
         print(f"run folder: {flat['out'][0]} (--out names another)", file=sys.stderr, flush=True)
-    if lists:
-        return run_grid(verb, flat, lists, switches, plugins, team)
-    config = build(flat)
+    config, grid = read_experiment(flat)
     with watched_session(plugins, team) as session:
-        code = run_one(config, verb, switches, session)
-    return code if "--dry-run" in switches else finish(config, verb)
-
-
-def run_one(config: Config, verb: str, switches: Sequence[str], session: Session) -> int:
-    """Run, report or only describe one experiment."""
-    from stillage.experiment.report_again import report_again
-    from stillage.experiment.run import run_experiments
-
-    is_dry, until = "--dry-run" in switches, last_stage(verb, config)
-    context = session.context(config)
-    say_first([context], verb, session.say)
-    if verb == "report":
-        report_again(context, print if is_dry else session.say, only_say=is_dry)
-    elif is_dry:
-        return print_plan({"": context}, until, switches)
-    else:
-        accept = "--accept-changes" in switches
-        run_experiments({"": context}, session.say, accept_changes=accept, until=until)
-    return 0
+        asked, until = plan_experiment(config, grid, verb, session), last_stage(verb, config)
+        if verb == "report":
+            failed, lines = report_runs(asked, session, is_dry=is_dry)
+        elif is_dry:
+            return print_plan(asked.contexts, until, switches)
+        else:
+            accept = "--accept-changes" in switches
+            failed, lines = do_experiment(asked, session, until=until, accept_changes=accept)
+    if is_dry or (verb == "report" and grid and len(failed) == len(grid)):
+        check_points(failed, len(grid))
+        return 0
+    return finish(asked, verb, failed, lines)
 
 
 def run_child(words: Sequence[str], plugins: tuple[Plugin, ...]) -> int:
-    """Do one stage for the process that owns the run.
-
-    The command: `RUN --only STAGE [--store FOLDER]`.
-    """
+    """Do one stage for the owner of a run: `RUN --only STAGE [--store FOLDER]`."""
     from stillage.experiment.context import make_context
     from stillage.experiment.run import do_only
     from stillage.run.children import Lines, die_with_parent, parent_in

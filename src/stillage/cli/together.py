@@ -38,10 +38,7 @@ def lead(team: Team, work: Callable[[], int]) -> int:
 
 
 def follow(team: Team, files: Sequence[Path]) -> int:
-    """Take part in every training that the first process calls to; the exit code.
-
-    Says only errors.
-    """
+    """Take part in each training the first process calls to, saying only errors."""
     from stillage.plugins.plugin import plugged
     from stillage.run.stop import Stopped, watch_signals
     from stillage.run.team import part

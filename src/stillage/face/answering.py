@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError, DataError, did_you_mean
 from stillage.face.memory import in_memory
+from stillage.face.python_names import with_python_names
 from stillage.run.config import GenerateConfig, ModelConfig
 from stillage.run.progress import Doing, unheard
 
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
     from stillage.face.memory import Model
-    from stillage.types import Record
 
 LOG = logging.getLogger("stillage")
 LAYOUTS = ("auto", "alpaca", "raw", "chat")
 
 
+@with_python_names(template="data.template", max_new_tokens="generate.max_new_tokens")
 def generate_texts(
     model: Model,
     prompts: str | Sequence[str],
@@ -51,7 +52,6 @@ def generate_texts(
     Raises ConfigError, DataError or ModelError, in three lines, for what you can mend.
     """
     from stillage.data.chat_templates import layout_note
-    from stillage.types import Record
 
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     wrong = next((text for text in texts if not isinstance(text, str)), None)
@@ -71,10 +71,7 @@ def generate_texts(
     else:
         writer = in_memory("model", model, tokenizer)
     LOG.info("%s", layout_note(template, writer[1], "the model"))
-    records = [
-        Record(id=str(number), prompt=text, response="") for number, text in enumerate(texts)
-    ]
-    return answer_prompts(writer, records, options, template=template, seed=seed)
+    return answer_prompts(writer, texts, options, template=template, seed=seed)
 
 
 def load_pair(source: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -87,19 +84,25 @@ def load_pair(source: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokenizer
 
 def answer_prompts(
     writer: tuple[PreTrainedModel, PreTrainedTokenizerFast],
-    records: Sequence[Record],
+    prompts: Sequence[str],
     options: GenerateConfig,
     *,
     template: str,
     seed: int,
+    further_input: str = "",
     doing: Doing = unheard,
 ) -> list[str]:
-    """Let a loaded model answer the prompts of records, as text."""
+    """Let a loaded model answer prompts, each with the same further input, as text."""
     from stillage.data.tokenise import encode_prompts
     from stillage.models.generate import configured, generate
     from stillage.models.limits import new_tokens, prompt_room, shortest_context, special_ids
     from stillage.models.prompts import Prompts, TextRules
+    from stillage.types import Record
 
+    records = [
+        Record(id=str(number), prompt=text, input=further_input, response="")
+        for number, text in enumerate(prompts)
+    ]
     model, tokenizer = writer
     chosen = replace(options, max_new_tokens=new_tokens(model, options.max_new_tokens))
     room = prompt_room(model, chosen.max_new_tokens, sys.maxsize)

@@ -5,25 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
-from stillage.face.config_source import overruled, own_folder, read_source
+from stillage.face.config_source import config_settings, own_folder
+from stillage.face.experiments import (
+    Session,
+    check_audit,
+    check_points,
+    do_experiment,
+    plan_experiment,
+    read_experiment,
+)
 from stillage.face.finished_run import Run
 from stillage.face.memory import Inputs, name_list, new_or_continued
+from stillage.face.python_names import with_python_names
 from stillage.run.config import Config
 from stillage.run.flags import Flat
-from stillage.run.parse import build, from_yaml, to_plain, to_yaml
+from stillage.run.parse import from_yaml, to_plain, to_yaml
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from stillage.face.experiments import Session
     from stillage.face.memory import Model, Records
-    from stillage.run.sweep import Point
 
     Settings = Mapping[str, object]
     """Settings by the names of a config: {"student_train": {"lr_peak": 1e-3}}, or with dots."""
@@ -32,16 +37,7 @@ LOG = logging.getLogger("stillage")
 NONE: Mapping[str, object] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """What to run: settings, the last stage, and what is still in memory."""
-
-    flat: Flat
-    until: str = ""
-    accept_changes: bool = False
-    inputs: Inputs | None = None
-
-
+@with_python_names(plugins="plugin")
 def run_experiment(
     config: str | Path | Settings | Config,
     *,
@@ -63,21 +59,25 @@ def run_experiment(
 
     Raises ConfigError, DataError or ModelError, in three lines, for what you can mend.
     """
-    flat, script, source = {}, None, ""
-    if isinstance(config, (str, Path)):
-        source = str(config)
-        flat, script = read_source(source)
-    else:
-        flat = flat_settings(config)
-    flat = overruled(flat, flat_settings(settings), script)
+    base = str(config) if isinstance(config, (str, Path)) else flat_settings(config)
+    flat = config_settings(base, flat_settings(settings))
     if out is not None:
         flat["out"] = [str(out)]
     elif "out" not in flat:
-        flat["out"] = [str(own_folder("run", [source] if source else [], flat))]
-    do_request(RunRequest(flat=flat, until=until, accept_changes=accept_changes), plugins)
+        flat["out"] = [str(own_folder("run", [base] if isinstance(base, str) else [], flat))]
+    do_request(flat, plugins, until=until, accept_changes=accept_changes)
     return Run(flat["out"][0])
 
 
+@with_python_names(
+    data="data.files.public",
+    validation="data.files.validation",
+    params="distill.params",
+    epochs="student_train.epochs",
+    lr_peak="student_train.lr_peak",
+    batch_size="student_train.batch_size",
+    plugins="plugin",
+)
 def distill_student(
     *,
     teacher: Model | None,
@@ -114,27 +114,24 @@ def distill_student(
 
     Raises ConfigError, DataError or ModelError, in three lines, for what you can mend.
     """
-    place = Place(out, "distill")
-    inputs = Inputs(place.folder, tokenizer)
+    inputs = Inputs(out, tokenizer, "distill")
     given: dict[str, object] = {
-        "out": str(place.folder),
         "seed": seed,
         "stages": ["distill"],
         "teacher_train": {"epochs": 0},
         "student_train": {"epochs": epochs, "lr_peak": lr_peak, "batch_size": batch_size},
-        "student": {"path": inputs.model("student", student)},
+        "student": inputs.model("student", student),
         "distill": {"method": method, "params": dict(params)},
+        "data.files.public": inputs.records("data", data),
     }
-    files = {"public": inputs.records("data", data)}
     if validation is not None:
-        files["validation"] = inputs.records("validation", validation)
+        given["data.files.validation"] = inputs.records("validation", validation)
     if teacher is not None:
-        given["teacher"] = {"path": inputs.model("teacher", teacher)}
-    flat = with_more({**given, "data": {"files": files}}, settings)
-    do_request(RunRequest(flat=flat, until="student", inputs=inputs), plugins)
-    return place.finished()
+        given["teacher"] = inputs.model("teacher", teacher)
+    return run_inputs(inputs, given, settings, plugins, until="student")
 
 
+@with_python_names(reference="audit.reference", extract="audit.extract", plugins="plugin")
 def audit_models(
     student: Model | None = None,
     *,
@@ -167,44 +164,33 @@ def audit_models(
 
     Raises ConfigError, DataError or ModelError, in three lines, for what you can mend.
     """
-    place = Place(out, "audit")
-    inputs = Inputs(place.folder, tokenizer)
-    audit: dict[str, object] = {"extract": extract} if extract else {}
+    inputs = Inputs(out, tokenizer, "audit")
+    given: dict[str, object] = {"seed": seed, "stages": ["audit"]}
+    if extract:
+        given["audit.extract"] = extract
     if attacks is not None:
-        audit["attacks"] = name_list(attacks)
+        given["attacks"] = name_list(attacks)
     if reference is not None:
-        audit["reference"] = inputs.model("reference", reference)
-    given: dict[str, object] = {
-        "out": str(place.folder),
-        "seed": seed,
-        "stages": ["audit"],
-        "audit": audit,
-        "data": {
-            "files": {
-                "private": inputs.records("members", members),
-                "nonmembers": inputs.records("nonmembers", nonmembers),
-            }
-        },
-    }
+        given["audit.reference"] = inputs.model("reference", reference)
+    given["members"] = inputs.records("members", members)
+    given["nonmembers"] = inputs.records("nonmembers", nonmembers)
     for name, model in (("student", student), ("teacher", teacher)):
         if model is not None:
-            given[name] = {"path": inputs.model(name, model)}
-    flat = with_more(given, settings)
-    do_request(RunRequest(flat=flat, inputs=inputs), plugins)
-    return place.finished()
+            given[name] = inputs.model(name, model)
+    return run_inputs(inputs, given, settings, plugins)
 
 
-class Place:
-    """The folder of a run: as named, or a temporary one that lives with its Run."""
-
-    def __init__(self, out: str | Path | None, name: str) -> None:
-        """name: what a temporary run is called."""
-        self.temporary = TemporaryDirectory(prefix="stillage-") if out is None else None
-        self.folder = Path(self.temporary.name, name) if self.temporary else Path(out or name)
-
-    def finished(self) -> Run:
-        """Return what is in the folder now."""
-        return Run(self.folder, temporary=self.temporary)
+def run_inputs(
+    inputs: Inputs,
+    given: Settings,
+    settings: Settings,
+    plugins: Sequence[str | Path],
+    until: str = "",
+) -> Run:
+    """Run what arguments and further settings ask for, in the folder of the inputs."""
+    flat = with_more({**given, "out": str(inputs.run)}, settings)
+    do_request(flat, plugins, until=until, inputs=inputs)
+    return Run(inputs.run, temporary=inputs.temporary)
 
 
 def flat_settings(given: Settings | Config) -> Flat:
@@ -241,16 +227,21 @@ def with_more(given: Settings, more: Settings) -> Flat:
     return flat | added
 
 
-def do_request(request: RunRequest, plugins: Sequence[str | Path]) -> None:
+def do_request(
+    flat: Flat,
+    plugins: Sequence[str | Path],
+    *,
+    until: str = "",
+    accept_changes: bool = False,
+    inputs: Inputs | None = None,
+) -> None:
     """Check everything, write what is in memory, run; the log hears of it."""
-    from stillage.face.experiments import Session, check_audit, check_points
+    from stillage.experiment.folders import check_whole
     from stillage.plugins.plugin import plugged
+    from stillage.run.lock import check_free
     from stillage.run.stop import Stop
-    from stillage.run.sweep import points, swept
 
-    flat, lists = swept(request.flat)
-    grid = points(flat, lists) if lists else []
-    config = build(flat)
+    config, grid = read_experiment(flat)
     check_is_folder(config.out)
     with ExitStack() as held:
         loaded = held.enter_context(plugged([Path(path) for path in name_list(plugins)]))
@@ -258,8 +249,14 @@ def do_request(request: RunRequest, plugins: Sequence[str | Path]) -> None:
         session = Session(
             stop=Stop(), say=LOG.info, progress=lambda name, facts: None, plugins=loaded
         )
-        failed = run_points(config, grid, session, request)
-    check_audit([point.config for point in grid] or [config])
+        asked = plan_experiment(config, grid, "run", session)
+        if inputs is not None:
+            for context in asked.contexts.values():
+                check_whole(context)
+                check_free(context.run)
+            inputs.write()
+        failed, _ = do_experiment(asked, session, until=until, accept_changes=accept_changes)
+    check_audit(asked.configs)
     check_points(failed, len(grid))
 
 
@@ -269,33 +266,3 @@ def check_is_folder(out: Path) -> None:
         if place.exists() and not place.is_dir():
             fix = "Give a folder, new or of an earlier run, with out=."
             raise ConfigError("A run needs a folder, and there is a file.", f"file: {place}", fix)
-
-
-def run_points(
-    config: Config, grid: Sequence[Point], session: Session, request: RunRequest
-) -> Mapping[str, Exception]:
-    """Run every point of a sweep, or the one experiment where there is none."""
-    from stillage.experiment.folders import check_whole
-    from stillage.experiment.run import run_experiments
-    from stillage.face.experiments import run_sweep, say_first, sweep_contexts
-    from stillage.run.lock import check_free
-
-    contexts = sweep_contexts(config.out, grid, session) if grid else {"": session.context(config)}
-    say_first(contexts.values(), "run", session.say)
-    if request.inputs is not None:
-        for context in contexts.values():
-            check_whole(context)
-            check_free(context.run)
-        request.inputs.write()
-    if not grid:
-        return run_experiments(
-            contexts, session.say, accept_changes=request.accept_changes, until=request.until
-        )
-    return run_sweep(
-        config.out,
-        grid,
-        contexts,
-        session,
-        until=request.until,
-        accept_changes=request.accept_changes,
-    ).failed

@@ -26,31 +26,14 @@ DATA = (".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
 """Ends of files that hold records; a .json may be a config."""
 
 
-def read_source(source: str | Path, verb: str = "run") -> tuple[Flat, Script | None]:
-    """Read the settings of a config; the published script too, where it is one.
+def config_settings(source: str | Flat, settings: Flat, verb: str = "run") -> Flat:
+    """Put settings on top of those of a config.
 
-    source: a file, a run folder, a preset or a published script. ConfigError where there is none.
+    source: a file, a run folder, a preset, a published script, or the config's settings.
+    ConfigError where there is none of that name, where a sweep sets one of the settings itself, or
+    where a published script lacks something.
     """
-    path, name = Path(source), str(source)
-    script = None if path.exists() else published().get(name)
-    if script is not None:
-        return script_settings(script), script
-    if verb == "report" and not path.exists() and not (PRESETS / f"{name}.yaml").is_file():
-        raise ConfigError(
-            f"There is no run {name!r}.", "neither a run folder nor a sweep's", "Check the path."
-        )
-    file = config_file(name)
-    flat = from_yaml(config_text(file), str(file))
-    if path.is_dir():
-        flat["out"] = [name]  # a run folder may have been moved
-    return flat, None
-
-
-def overruled(flat: Flat, settings: Flat, script: Script | None, verb: str = "run") -> Flat:
-    """Put settings on top of a config's.
-
-    ConfigError where a sweep sets one of them itself, or a published script lacks something.
-    """
+    flat, script = read_source(source, verb) if isinstance(source, str) else (source, None)
     settings = shares_over(flat, settings)
     flat = without_others(flat, settings) | settings
     check_overruled(flat, settings)
@@ -59,10 +42,26 @@ def overruled(flat: Flat, settings: Flat, script: Script | None, verb: str = "ru
     return flat
 
 
-def without_others(flat: Flat, flags: Flat) -> Flat:
-    """Leave out the settings of a config's method, where the flags name another.
+def read_source(source: str | Path, verb: str = "run") -> tuple[Flat, Script | None]:
+    """Read the settings of a config; the published script too, where it is one."""
+    path, name = Path(source), str(source)
+    script = None if path.exists() else published().get(name)
+    if script is not None:
+        return script_settings(script), script
+    if verb == "report" and not path.exists() and not (PRESETS / f"{name}.yaml").is_file():
+        values = "neither a run folder nor a sweep's"
+        raise ConfigError(f"There is no run {name!r}.", values, "Check the path.")
+    file = config_file(name)
+    flat = from_yaml(config_text(file), str(file))
+    if path.is_dir():
+        flat["out"] = [name]  # a run folder may have been moved
+    return flat, None
 
-    What is left out is said. A method of a plugin keeps all: what it knows is seen later.
+
+def without_others(flat: Flat, flags: Flat) -> Flat:
+    """Leave out, and say, the settings of a config's method where flags name another.
+
+    A method of a plugin keeps all: what it knows is seen later.
     """
     path, of = "distill.method", "distill.params."
     before, now = flat.get(path, [DistillConfig().method]), flags.get(path)
@@ -94,22 +93,18 @@ def config_file(source: str) -> Path:
     if path.is_dir() and (path / "config.yaml").is_file():
         return path / "config.yaml"
     if path.suffix.lower() in DATA and path.is_file():
+        is_csv = "sv" in path.suffix.lower()
+        converted = ", converted to JSONL or Parquet (CSV is not read)" if is_csv else ""
         raise ConfigError(
             f"{source} is a data file, not a config.",
             "given in the place of a YAML file",
-            f"Give it as data: --data.source {source}"
-            + (
-                ", converted to JSONL or Parquet (CSV is not read)."
-                if "sv" in path.suffix.lower()
-                else "."
-            ),
+            f"Give it as data: --data.source {source}{converted}.",
         )
     if path.is_file():
         return path
     if path.is_dir():
-        raise ConfigError(
-            f"The folder {source} is no run.", "config.yaml is missing", instead_of(path)
-        )
+        what = f"The folder {source} is no run."
+        raise ConfigError(what, "config.yaml is missing", instead_of(path))
     preset = PRESETS / f"{source}.yaml"
     if preset.is_file():
         return preset
@@ -145,9 +140,8 @@ def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
         return Path("runs") / folder_name(str(Path(words[0]).with_suffix("")))
     files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
     named = files or flat.get("data.source") or [DataConfig().source]
-    stems = dict.fromkeys(
-        str(Path(word).with_suffix("")) for word in named
-    )  # two files of one name are two data sets
+    # whole paths, as two files of one name are two data sets
+    stems = dict.fromkeys(str(Path(word).with_suffix("")) for word in named)
     return Path("runs") / folder_name("-".join([verb, *stems]))
 
 

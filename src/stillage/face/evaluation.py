@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,7 @@ from stillage.errors import ConfigError
 from stillage.face.answering import check_template_name
 from stillage.face.finished_run import frame
 from stillage.face.memory import in_memory, json_lines, name_list
+from stillage.face.python_names import with_python_names
 from stillage.run.config import ModelConfig
 from stillage.run.folder import write_text
 from stillage.run.progress import Doing, unheard
@@ -83,11 +85,8 @@ def with_defaults(asked: Matrix) -> Matrix:
     """Fill in decodings and seeds: one greedy answer, or the published matrix."""
     samples = asked.published or bool(asked.seeds)
     decoding = asked.decoding or (("as_released",) if samples else ("greedy",))
-    return replace(
-        asked,
-        decoding=decoding,
-        seeds=asked.seeds or (PUBLISHED if asked.published else PUBLISHED[:1]),
-    )
+    seeds = asked.seeds or (PUBLISHED if asked.published else PUBLISHED[:1])
+    return replace(asked, decoding=decoding, seeds=seeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +117,8 @@ class Evaluation:
         """Return every number with its interval, a row each."""
         import pyarrow as pa
 
-        rows = [
-            {**asdict(result), "decoding": row.decoding}
-            for row in self.rows
-            for result in row.results
-        ]
-        return frame(pa.Table.from_pylist(rows))
+        named = (replace(one, decoding=row.decoding) for row in self.rows for one in row.results)
+        return frame(pa.Table.from_pylist(list(map(asdict, named))))
 
     def table(self) -> pd.DataFrame:
         """Return the mean of each metric, a row for each data set and decoding."""
@@ -132,13 +127,13 @@ class Evaluation:
         rows: list[dict[str, object]] = []
         for row in self.rows:
             metrics = dict.fromkeys(result.metric for result in row.results)
-            means = {metric: row.of(metric) for metric in metrics}
-            values = {metric: mean.value for metric, mean in means.items() if mean is not None}
+            values = {mean.metric: mean.value for mean in map(row.of, metrics) if mean is not None}
             dataset = row.results[0].dataset.partition("#")[0]
             rows.append({"dataset": dataset, "decoding": row.decoding, **values})
         return frame(pa.Table.from_pylist(rows))
 
 
+@with_python_names(template="data.template", columns="data.columns")
 def evaluate_model(
     model: Model,
     data: Records | Sequence[str],
@@ -171,6 +166,8 @@ def evaluate_model(
 
     Raises ConfigError, DataError or ModelError, in three lines, for what you can mend.
     """
+    from stillage.evaluate.matrix import decoding_of
+
     with TemporaryDirectory(prefix="stillage-") as temporary:
         asked = Matrix(
             data=named_sets(data, Path(temporary)),
@@ -184,19 +181,13 @@ def evaluate_model(
             batch_tokens=batch_tokens,
             out=Path(out or temporary) / "cells",
         )
-        check_asked(asked)
-
-        def load_teacher() -> EvaluatedModel:
-            assert teacher is not None
-            return given_subject("teacher", teacher, tokenizer)
-
+        for name in asked.decoding:
+            decoding_of(name)
+        check_template_name(template)
         sets = open_sets(asked)
-        return fill_matrix(
-            given_subject("model", model, tokenizer, revision),
-            asked,
-            sets,
-            load_teacher=None if teacher is None else load_teacher,
-        )
+        load = None if teacher is None else partial(given_subject, "teacher", teacher, tokenizer)
+        subject = given_subject("model", model, tokenizer, revision)
+        return fill_matrix(subject, asked, sets, load_teacher=load)
 
 
 def named_sets(data: Records | Sequence[str], folder: Path) -> tuple[str, ...]:
@@ -208,15 +199,6 @@ def named_sets(data: Records | Sequence[str], folder: Path) -> tuple[str, ...]:
         return tuple(map(str, rows))
     write_text(folder / "data.jsonl", json_lines("data", rows))
     return (str(folder / "data.jsonl"),)
-
-
-def check_asked(asked: Matrix) -> None:
-    """Refuse a decoding or a layout that does not exist. ConfigError."""
-    from stillage.evaluate.matrix import decoding_of
-
-    for name in asked.decoding:
-        decoding_of(name)
-    check_template_name(asked.template)
 
 
 def open_sets(asked: Matrix) -> list[EvalSet]:
@@ -269,12 +251,15 @@ def fill_matrix(
     plan = ExposurePlan(
         max_new_tokens=longest, rollouts=asked.rollouts, batch_tokens=asked.batch_tokens
     )
-    rows: list[MatrixRow] = []
-    for chosen in sets:
-        for name, decoding in decodings.items():
-            results = run_matrix(task, [chosen], {name: decoding}, asked.seeds)
-            seeds = len(set(asked.seeds)) if decoding.sampling_temperature > 0 else 1
-            rows.append(MatrixRow(decoding=name, seeds=seeds, results=results))
+    rows = [
+        MatrixRow(
+            decoding=name,
+            seeds=len(set(asked.seeds)) if decoding.sampling_temperature > 0 else 1,
+            results=run_matrix(task, [chosen], {name: decoding}, asked.seeds),
+        )
+        for chosen in sets
+        for name, decoding in decodings.items()
+    ]
     curves: dict[str, pa.Table] = {}
     if load_teacher is not None:
         check_teacher(subject, teacher := load_teacher(), layout, say)
@@ -299,11 +284,8 @@ def check_teacher(
 
     check_same_tokenizer(teacher.tokenizer, subject.tokenizer)
     theirs = teacher.tokenizer.chat_template
-    if theirs and own_layout(theirs) != layout.template:
-        say(
-            "warning: the teacher reads the student's layout, and its own is another "
-            f"({own_layout(theirs)})"
-        )
+    if theirs and (own := own_layout(theirs)) != layout.template:
+        say(f"warning: the teacher reads the student's layout, and its own is another ({own})")
 
 
 def given_subject(

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError, DataError, UserError, listed
 from stillage.run.config import Config
-from stillage.run.sweep import STORE, Point, check_sweep_folder, leave_nothing, write_index
+from stillage.run.flags import Flat
+from stillage.run.parse import build
+from stillage.run.sweep import (
+    STORE,
+    Point,
+    check_sweep_folder,
+    leave_nothing,
+    points,
+    swept,
+    write_index,
+)
 
 if TYPE_CHECKING:
     from stillage.experiment.context import Context, Progress
@@ -36,58 +47,85 @@ class Session:
         from stillage.experiment.context import make_context
         from stillage.run.store import store_of
 
-        if store is None:
-            shared = store_of(config.out)
-            store = shared if shared is not None and shared.is_dir() else None
+        if store is None and (shared := store_of(config.out)) and shared.is_dir():
+            store = shared
         return make_context(
             config, self.stop, self.progress, store, plugins=self.plugins, team=self.team
         )
 
 
-def sweep_contexts(out: Path, grid: Sequence[Point], session: Session) -> dict[str, Context]:
-    """Check and plan every point of a sweep; name of the point -> its context."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One experiment, or every point of a sweep, and the work planned for each."""
+
+    config: Config
+    grid: Sequence[Point]
+    """The points of a sweep; none: the config is run by itself."""
+    contexts: Mapping[str, Context]
+    """Name of the point -> its context; of an experiment by itself the name is empty."""
+
+    @property
+    def configs(self) -> list[Config]:
+        """The config of every run."""
+        return [context.config for context in self.contexts.values()]
+
+
+def read_experiment(flat: Flat) -> tuple[Config, list[Point]]:
+    """Build a config, and the points of its sweep. ConfigError as those raise it."""
+    base, lists = swept(flat)
+    return build(base), points(base, lists) if lists else []
+
+
+def plan_experiment(
+    config: Config, grid: Sequence[Point], verb: str, session: Session
+) -> Experiment:
+    """Check and plan every run, and say first what the user should know."""
     from stillage.run.lock import check_free
 
-    check_sweep_folder(out)
-    check_free(out)
-    return {point.name: session.context(point.config, out / STORE) for point in grid}
+    if grid:
+        check_sweep_folder(config.out)
+        check_free(config.out)
+        store = config.out / STORE
+        contexts = {point.name: session.context(point.config, store) for point in grid}
+    else:
+        contexts = {"": session.context(config)}
+    say_first(contexts.values(), verb, session.say)
+    return Experiment(config=config, grid=grid, contexts=contexts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepOutcome:
-    """What became of a sweep: the points that failed, and why; the lines of its page."""
+def do_experiment(
+    asked: Experiment, session: Session, *, until: str = "", accept_changes: bool = False
+) -> tuple[Mapping[str, Exception], Sequence[str]]:
+    """Do every run; points of a sweep share stages, and its page is written.
 
-    failed: Mapping[str, Exception]
-    lines: list[str]
-
-
-def run_sweep(
-    out: Path,
-    grid: Sequence[Point],
-    contexts: Mapping[str, Context],
-    session: Session,
-    *,
-    until: str = "",
-    accept_changes: bool = False,
-) -> SweepOutcome:
-    """Run every point of a sweep, sharing stages, and write the page of all.
-
-    until: the last stage to do; empty: all. The page is written where the points have theirs.
+    Returns the points that failed, and why; and the lines of the page, where the points have one.
+    An experiment by itself raises its error. until: the last stage to do; empty: all.
     """
-    from stillage.experiment.finished_points import finished_points
     from stillage.experiment.run import check_folders, plans_of, run_experiments
-    from stillage.report.sweep_page import report_sweep
+
+    out, contexts = asked.config.out, asked.contexts
+    do = partial(run_experiments, contexts, session.say, accept_changes=accept_changes, until=until)
+    if not asked.grid:
+        return do(), []
     from stillage.run.lock import locked
 
     check_folders(plans_of(contexts, until), accept_changes)  # before anything is written
     with locked(out):
-        write_index(out, grid, [context.run_id for context in contexts.values()])
-        failed = run_experiments(contexts, session.say, accept_changes=accept_changes, until=until)
-        if len(failed) == len(grid):
+        write_index(out, asked.grid, [context.run_id for context in contexts.values()])
+        failed = do()
+        if len(failed) == len(asked.grid):
             leave_nothing(out)
-            return SweepOutcome(failed=failed, lines=[])
-        lines = report_sweep(out, finished_points(out, failed)) if until in ("", "report") else []
-    return SweepOutcome(failed=failed, lines=lines)
+            return failed, []
+        lines = write_page(out, failed) if until in ("", "report") else []
+    return failed, lines
+
+
+def write_page(out: Path, failed: Mapping[str, Exception]) -> list[str]:
+    """Write the page of a sweep from its finished points; return its summary."""
+    from stillage.experiment.finished_points import finished_points
+    from stillage.report.sweep_page import report_sweep
+
+    return report_sweep(out, finished_points(out, failed))
 
 
 def check_points(failed: Mapping[str, Exception], count: int) -> None:
@@ -111,15 +149,12 @@ def check_points(failed: Mapping[str, Exception], count: int) -> None:
 
 
 def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
-    """Say how prompts are laid out, and which controls and records are missing.
-
-    Nothing where no model reads any.
-    """
+    """Say how prompts are laid out, and which controls and records are missing."""
     from stillage.audit.few_records import few_records_in
     from stillage.experiment.specs import missing_controls
     from stillage.models.layouts import layout_notes
 
-    if verb in ("data", "report"):
+    if verb in ("data", "report"):  # no model reads a prompt
         return
     contexts = list(contexts)
     notes: list[str] = []
@@ -141,31 +176,30 @@ def check_audit(configs: Sequence[Config]) -> None:
     """
     from stillage.run.folder import read_json
 
-    paths = {config.out: config.out / "audit" / "validity.json" for config in configs}
-    validity = {out: read_json(path) for out, path in paths.items() if path.is_file()}
-    leaks = {
-        out: check["detail"]
-        for out, one in validity.items()
-        for check in one["checks"]
-        if check["name"] == "provenance" and not check["passed"]
-    }
+    leaks, doubts = [], []
+    for config in configs:
+        path = config.out / "audit" / "validity.json"
+        if not path.is_file():
+            continue
+        validity = read_json(path)
+        leaks += [
+            f"{check['detail']} ({config.out})"
+            for check in validity["checks"]
+            if check["name"] == "provenance" and not check["passed"]
+        ]
+        if config.audit.strict and validity["verdict"] != "valid":
+            doubts.append(f"{validity['verdict']} ({config.out})")
     if leaks:
         raise DataError(
             "Records reached a training that must not see them: what was measured is no leak of "
             "the teacher's.",
-            listed([f"{detail} ({out})" for out, detail in leaks.items()]),
+            listed(leaks),
             "Find out how they came there (provenance.parquet of that stage), and train it again.",
         )
-    strict = [config.out for config in configs if config.audit.strict and config.out in validity]
-    failed = [
-        f"{validity[out]['verdict']} ({out})"
-        for out in strict
-        if validity[out]["verdict"] != "valid"
-    ]
-    if failed:
+    if doubts:
         raise ConfigError(
             "The audit's checks do not say valid, and --audit.strict is on.",
-            f"verdict: {listed(failed)}",
+            f"verdict: {listed(doubts)}",
             "Read the checks at the top of the report; mend the split or give more records, or "
             "leave out --audit.strict.",
         )

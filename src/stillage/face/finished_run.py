@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.errors import CapabilityError, DataError, did_you_mean
+from stillage.face.python_names import with_python_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from stillage.types import Array
+
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "results": ("results.parquet", "report/results.parquet"),
+    "scores": ("audit/scores.parquet",),
+}
+"""Table -> where it may lie: a sweep's results, or those of a run's report."""
 
 
 class Run:
@@ -34,7 +42,7 @@ class Run:
             raise DataError(
                 f"There is no run in {folder}.",
                 "looked for: config.yaml, sweep.json",
-                "Give the folder that --out or out= named.",
+                "Give the folder that out= or --out named.",
             )
 
     def __repr__(self) -> str:
@@ -43,11 +51,11 @@ class Run:
 
     def results(self) -> pd.DataFrame:
         """Return every number with its interval, a row each."""
-        return frame(results_table(self.folder))
+        return frame(made_table(self.folder, "results"))
 
     def scores(self) -> pd.DataFrame:
         """Return what each attack says of each record about each model, a row each."""
-        return frame(scores_table(self.folder))
+        return frame(made_table(self.folder, "scores"))
 
     def metrics(self, model: str = "student") -> pd.DataFrame:
         """Return what a training wrote down on its way: step, loss, learning rate, ..."""
@@ -59,15 +67,26 @@ class Run:
         return frame(pyarrow.json.read_json(path))
 
     def table(self) -> pd.DataFrame:
-        """Return the AUC of each model under each attack, with its interval."""
+        """Return the AUC of each model under each attack, with its interval.
+
+        Of a sweep each point has its rows, with the settings that the sweep varies in front.
+        """
         import pyarrow.compute as pc
 
-        wanted = (pc.field("metric") == "auc") & (pc.field("model") != "blind")
-        rows = results_table(self.folder).filter(wanted)
-        shown = ["model", "attack", "value", "low", "high", "level", "n"]
-        names = ["auc" if name == "value" else name for name in shown]
-        return frame(rows.select(shown).rename_columns(names))
+        from stillage.run.sweep import points_of
 
+        is_sweep = (self.folder / "sweep.json").is_file()
+        swept = (
+            [path for point in points_of(self.folder) for path in point["values"]]
+            if is_sweep
+            else []
+        )
+        shown = [*dict.fromkeys(swept), "model", "attack", "value", "low", "high", "level", "n"]
+        wanted = (pc.field("metric") == "auc") & (pc.field("model") != "blind")
+        rows = made_table(self.folder, "results").filter(wanted).select(shown)
+        return frame(rows.rename_columns({"value": "auc"}))
+
+    @with_python_names()
     def plot_roc(self, attack: str = "") -> Figure:
         """Draw the ROC curve of every model under one attack.
 
@@ -130,24 +149,14 @@ def frame(table: pa.Table) -> pd.DataFrame:
         ) from error
 
 
-def results_table(folder: Path) -> pa.Table:
-    """Read the results of a sweep, or those of a run's report."""
-    name = "results.parquet"
-    path = folder / name
-    return read_made(folder, "results", path if path.is_file() else folder / "report" / name)
-
-
-def scores_table(folder: Path) -> pa.Table:
-    """Read the scores of a run's audit."""
-    return read_made(folder, "scores", folder / "audit" / "scores.parquet")
-
-
-def read_made(folder: Path, what: str, path: Path) -> pa.Table:
-    """Read a table of a run. DataError where it has not been made."""
+def made_table(folder: Path, what: str) -> pa.Table:
+    """Read a table of TABLES. DataError where the run has not made it."""
     from stillage.run.folder import read_table
 
-    if not path.is_file():
-        raise lacking(folder, what, path)
+    paths = [folder / place for place in TABLES[what]]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise lacking(folder, what, paths[-1])
     return read_table(path)
 
 
@@ -165,25 +174,19 @@ def roc_curves(run: Run, attack: str) -> dict[str, tuple[Array, Array]]:
 
     attack: empty: the first in the table. DataError for one that the run has not.
     """
-    import numpy as np
+    from stillage.audit.scores import BLIND, Scores
+    from stillage.functional.stats import roc_auc, roc_curve
 
-    from stillage.functional.stats import finite, roc_auc, roc_curve
-
-    rows = scores_table(run.folder).to_pylist()
-    known = list(dict.fromkeys(row["attack"] for row in rows if row["model"] != "blind"))
+    scores = Scores(made_table(run.folder, "scores"))
+    known = list(dict.fromkeys(name for model, name in scores.pairs if model != BLIND))
     attack = attack or known[0]
     if attack not in known:
         fix = did_you_mean(attack, known, "Choose one of these.")
         values = f"its attacks: {', '.join(known)}"
         raise DataError(f"The run has no attack {attack!r}.", values, fix)
-    rows = [row for row in rows if row["attack"] == attack]
     curves: dict[str, tuple[Array, Array]] = {}
-    for model in dict.fromkeys(row["model"] for row in rows):
-        own = [row for row in rows if row["model"] == model]
-        scores, is_member, _ = finite(
-            np.array([row["score"] for row in own], np.float64),
-            np.array([row["part"] == "private" for row in own]),
-        )
-        roc = roc_curve(scores, is_member)
-        curves[f"{model}, {attack}: AUC {roc_auc(scores, is_member):.2f}"] = roc.fpr, roc.tpr
+    for model in (model for model, name in scores.pairs if name == attack):
+        one = scores.of(model, attack)
+        roc, auc = roc_curve(one.scores, one.is_member), roc_auc(one.scores, one.is_member)
+        curves[f"{model}, {attack}: AUC {auc:.2f}"] = roc.fpr, roc.tpr
     return curves

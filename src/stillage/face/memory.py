@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from stillage.errors import DataError, ModelError
+from stillage.errors import ConfigError, DataError, ModelError
 from stillage.experiment.folders import INPUTS
 from stillage.run.folder import atomic, remove, sha256_text, write_text
+from stillage.run.lock import locked
 from stillage.run.stages import MANIFEST
 
 if TYPE_CHECKING:
@@ -34,9 +36,19 @@ class Inputs:
     other records are another setting, and nothing that a run reads is ever written over.
     """
 
-    def __init__(self, run: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
-        """run: the run folder. tokenizer: of models in memory that come without one."""
-        self.folder = run / INPUTS
+    def __init__(
+        self,
+        out: str | Path | None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        name: str = "run",
+    ) -> None:
+        """out: the run folder; None: a temporary one of this name, kept as long as `temporary` is.
+
+        tokenizer: of models in memory that come without one.
+        """
+        self.temporary = TemporaryDirectory(prefix="stillage-") if out is None else None
+        self.run = Path(self.temporary.name, name) if self.temporary else Path(out or name)
+        self.folder = self.run / INPUTS
         self.tokenizer = tokenizer
         self.pending: list[Callable[[], None]] = []
 
@@ -59,19 +71,14 @@ class Inputs:
             return str(records)
         lines = json_lines(name, records)
         path = self.folder / f"{name}-{sha256_text(lines)[:8]}.jsonl"
-        self.pending.append(partial(write_new, path, lines))
+        if not path.is_file():  # its name says what it holds
+            self.pending.append(partial(write_text, path, lines))
         return str(path)
 
     def write(self) -> None:
         """Copy what is in memory."""
         for write in self.pending:
             write()
-
-
-def write_new(path: Path, text: str) -> None:
-    """Write a text, unless it is there: its name says what it holds."""
-    if not path.is_file():
-        write_text(path, text)
 
 
 @contextmanager
@@ -81,8 +88,10 @@ def new_or_continued(run: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if is_new and not any(run.glob(f"**/{MANIFEST}")):
-            remove(run)
+        if is_new and run.exists():
+            with suppress(ConfigError), locked(run):  # another call may be at work there by now
+                if not any(run.glob(f"**/{MANIFEST}")):
+                    remove(run)
         raise
 
 
@@ -118,9 +127,8 @@ def in_memory(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return a model in memory with its tokenizer.
 
-    That is its own, the given one, or that of the folder that it was loaded from.
-
-    ModelError for what is no model of transformers, has no weights, or has no usable tokenizer.
+    That is its own, the given one, or that of the folder that it was loaded from. ModelError for
+    what is no model of transformers, has no weights, or has no usable tokenizer.
     """
     from transformers import PreTrainedModel
 

@@ -113,19 +113,14 @@ def published() -> dict[str, Script]:
 
 def describe_script(script: Script) -> str:
     """Describe a script in one line."""
-    method = (
-        script.method if script.method in ("sft", "init") else f"{script.method} ({script.type})"
-    )
+    is_plain = script.method in ("sft", "init")
     pair = script.student if script.teacher == "-" else f"{script.student} <- {script.teacher}"
-    if script.group == "teacher":
-        pair = script.teacher
-    budget = f"{script.steps} steps" if script.steps != "-" else f"{script.epochs} epochs"
     parts = [
-        method,
-        pair,
+        script.method if is_plain else f"{script.method} ({script.type})",
+        script.teacher if script.group == "teacher" else pair,
         f"lr {float(script.lr):g}",
         f"{script.records_per_step} records a step",
-        budget,
+        f"{script.epochs} epochs" if script.steps == "-" else f"{script.steps} steps",
     ]
     if script.kd_ratio not in ("-", "1.0") and script.method != "minillm":
         parts.append(f"divergence x {script.kd_ratio}")

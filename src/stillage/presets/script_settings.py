@@ -13,16 +13,8 @@ from stillage.presets.published import MODELS, Script, describe_script, publishe
 from stillage.run.flags import Flat
 from stillage.run.parse import build, to_yaml
 
-DIVERGENCES = {
-    "sfkl": "sfkl",
-    "srkl": "srkl",
-    "jsd": "jsd",
-    "tvd": "tvd",
-    "fkl": "fkl",
-    "kd": "fkl",
-    "rkl": "rkl",
-}
-"""A part of the release's --type -> our divergence; the first in it counts, as there."""
+TYPES = ("sfkl", "srkl", "jsd", "tvd", "fkl", "kd", "rkl")
+"""Parts of the release's --type; the first in it counts, as there. kd is our fkl."""
 SHARED: Flat = {
     "stages": ["distill"],
     "data.template": ["alpaca"],
@@ -42,9 +34,9 @@ SHARES = {
         "test": 0.04,
     },
 }
-"""How a pool is drawn, by the script's split: a release with private records has 4000 for dev.
+"""How a pool is drawn, by the script's split.
 
-These are parted, so that non-members choose nothing."""
+A release with private records has 4000 for dev: parted here, so that nonmembers choose nothing."""
 
 
 def script_settings(script: Script) -> Flat:
@@ -66,11 +58,8 @@ def script_settings(script: Script) -> Flat:
     if script.split != "all":
         flat["audit.counterfactual"] = ["false"]  # the release has none
     if script.corpus != "-":
-        flat |= {
-            "lm.coef": ["1"],
-            "lm.batch_size": [str(script.records_per_step)],
-            "lm.block_tokens": ["512"],
-        }
+        batch = str(script.records_per_step)
+        flat |= {"lm.coef": ["1"], "lm.batch_size": [batch], "lm.block_tokens": ["512"]}
     return flat | method_settings(script) | untrained_settings(script)
 
 
@@ -131,7 +120,8 @@ def trained_at(script: Script, cell: str) -> str:
 
 def released_divergence(script: Script) -> str:
     """The divergence that the release's --type names."""
-    return next(ours for part, ours in DIVERGENCES.items() if part in script.type)
+    part = next(part for part in TYPES if part in script.type)
+    return "fkl" if part == "kd" else part
 
 
 def method_settings(script: Script) -> Flat:
@@ -143,19 +133,15 @@ def method_settings(script: Script) -> Flat:
         params = {"epochs": script.epochs}
     elif method in ("kd", "seqkd"):
         params = {"kd_weight": script.kd_ratio, "ce_weight": f"{1 - float(script.kd_ratio):g}"}
-        params |= (
-            {"decoding": "sampling"}
-            if method == "seqkd"
-            else {"divergence": released_divergence(script)}
-        )
+        chosen = {"decoding": "sampling"} if method == "seqkd" else {}
+        params |= chosen or {"divergence": released_divergence(script)}
     elif method == "distillm":
         params = {"preset": "as_released", "divergence": released_divergence(script)}
         params |= {"init_threshold": script.extra["phi0"], "loss_eps": script.extra["eps"]}
     elif method in ("imitkd", "gkd", "minillm"):
         params = {"preset": "as_released"}
-    return {"distill.method": [method]} | {
-        f"distill.params.{name}": [value] for name, value in params.items()
-    }
+    own = {f"distill.params.{name}": [value] for name, value in params.items()}
+    return {"distill.method": [method], **own}
 
 
 def script_yaml(script: Script) -> str:
@@ -164,9 +150,9 @@ def script_yaml(script: Script) -> str:
     head = [
         f"{script.preset}: {describe_script(script)}",
         f"from {script.script} of {script.source}",
+        *([f"note: {script.note}"] if script.note else []),
+        *(f"to be given: {what}: {fix}" for what, fix in missing(script, flat)),
     ]
-    head += [f"note: {script.note}"] if script.note else []
-    head += [f"to be given: {what}: {fix}" for what, fix in missing(script, flat)]
     files = {script.trained_part: "train.jsonl", "validation": "dev.jsonl"}
     flat |= {f"data.files.{name}": [file] for name, file in files.items()}
     flat |= {"lm.path": ["corpus.safetensors"]} if script.corpus != "-" else {}
