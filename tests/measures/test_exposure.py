@@ -20,49 +20,14 @@ from stillage.run.results import read_results
 from stillage.run.stages import stage_keys
 from stillage.run.stop import watch_signals
 
-TINY = [
-    "run",
-    "biographies",
-    "--data.people",
-    "24",
-    "--tokenizer.vocab-size",
-    "400",
-    "--jobs",
-    "1",
-    "--stages",
-    "distill",
-    "audit",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "48",
-    "--teacher.heads",
-    "4",
-    "--teacher-train.epochs",
-    "70",
-    "--teacher-train.lr-peak",
-    "1e-2",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "32",
-    "--student.heads",
-    "2",
-    "--student-train.epochs",
-    "1",
-    "--audit.attacks",
-    "loss",
-    "--audit.signal-records",
-    "0",
-    "--audit.counterfactual",
-    "false",
-    "--audit.fprs",
-    "0.2",
-    "--audit.exposure-records",
-    "16",
-    "--audit.exposure-candidates",
-    "15",
-]
+TINY = (
+    "run biographies --data.people 24 --tokenizer.vocab-size 400 --jobs 1 "
+    "--stages distill audit --teacher.layers 1 --teacher.width 48 --teacher.heads 4 "
+    "--teacher-train.epochs 70 --teacher-train.lr-peak 1e-2 --student.layers 1 "
+    "--student.width 32 --student.heads 2 --student-train.epochs 1 --audit.attacks loss "
+    "--audit.signal-records 0 --audit.counterfactual false --audit.fprs 0.2 "
+    "--audit.exposure-records 16 --audit.exposure-candidates 15"
+).split()
 
 
 def test_a_teacher_exposes_the_members_it_learned_and_nobody_else(tmp_path: Path) -> None:

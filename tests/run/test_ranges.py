@@ -70,6 +70,8 @@ def test_what_is_named_a_narrower_range_is_a_number_of_its_group() -> None:
         ("audit.extract-top-k", "-1", "at least 0"),
         ("audit.min-k-fraction", "0", "more than 0 and at most 1"),
         ("audit.level", "95", "below 1"),
+        ("audit.dp-delta", "1.5", "below 1"),
+        ("audit.dp-guesses", "-1", "at least 0"),
         ("student-train.batch-size", "0", "at least 1"),
         ("teacher.layers", "0", "at least 1"),
         ("generate.top-p", "nan", "more than 0"),

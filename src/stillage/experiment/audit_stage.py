@@ -77,9 +77,15 @@ def make_measure(context: Context, measure: Measure, folder: Path) -> None:
     use_threads(context)
     specs = context.asked if measure.asks_models else ()
     models = tuple(audit_model(context, spec) for spec in specs)
-    records = audit_records(context, read_split(context.run / "data"))
+    split = read_split(context.run / "data")
+
+    def choose() -> AuditRecords:
+        records = audit_records(context, split)
+        return records if measure.evaluates else replace(records, records=(), parts=())
+
     given = MeasureInput(
-        records=records if measure.evaluates else replace(records, records=(), parts=()),
+        split=split,
+        choose=choose,
         models=tuple(model for model in models if model.name != OUTSIDE),
         elsewhere=tuple(model for model in models if model.name == OUTSIDE),
         settings=replace(

@@ -36,7 +36,7 @@ def measure_exposure(given: MeasureInput) -> Measured:
     from stillage.audit.extraction import with_groups
     from stillage.audit.given import scoring_model
 
-    settings, split = given.settings, given.records.split
+    settings, split = given.settings, given.split
     audit = settings.audit
     chosen = given.records.some(audit.exposure_records, settings.seed, "exposure")
     canaries = draw_canaries(
