@@ -18,7 +18,7 @@ from stillage.experiment.self_prompted_specs import (
     self_prompted_specs,
     training_of,
 )
-from stillage.experiment.shadow_specs import shadow_specs
+from stillage.experiment.shadows import shadow_specs
 from stillage.experiment.specs import model_specs
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, DataConfig, DistillConfig, LmConfig, TrainConfig

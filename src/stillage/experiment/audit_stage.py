@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from stillage.audit.given import AuditModel, AuditModels, AuditSettings, Trainin
 from stillage.errors import ConfigError
 from stillage.experiment.inputs import (
     base_result,
+    load_untrained,
     model_source,
     start_of,
     tokenizer_of,
@@ -22,16 +22,14 @@ from stillage.experiment.inputs import (
 from stillage.experiment.specs import OUTSIDE, ModelSpec
 from stillage.measures.measure import Measure, MeasureInput, check_measured
 from stillage.measures.params import measure_params
-from stillage.models.limits import device_name
-from stillage.rng import derive
 from stillage.run.audit_config import AuditConfig
-from stillage.run.folder import read_json, read_table, sha256_file, write_json, write_table
+from stillage.run.folder import read_table, sha256_file, write_json, write_table
 from stillage.run.results import write_results
-from stillage.run.stages import MANIFEST
+from stillage.run.stages import read_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
     from stillage.data.split import Split
     from stillage.experiment.context import Context
@@ -53,17 +51,13 @@ def audit(context: Context, folder: Path) -> None:
     audited = run_audit(
         records, run_models(context), audit_settings(context), training_facts(context)
     )
-    write_table(folder / "scores.parquet", audited.scores)
-    write_table(folder / "extraction.parquet", audited.extraction)
-    write_table(folder / "memorization.parquet", audited.memorization)
-    if audited.counterfactual is not None:
-        write_table(folder / "counterfactual.parquet", audited.counterfactual)
-    prefixes = {
-        "nonmembers": [record.id for record in records.prefixes.nonmembers],
-        "private": [record.id for record in records.prefixes.members],
-    }
-    if any(prefixes.values()):
-        write_json(folder / "prefix.json", prefixes)
+    for name in ("scores", "extraction", "memorization", "counterfactual"):
+        if (table := getattr(audited, name)) is not None:
+            write_table(folder / f"{name}.parquet", table)
+    drawn = {"nonmembers": records.prefixes.nonmembers, "private": records.prefixes.members}
+    if any(drawn.values()):
+        ids = {part: [record.id for record in prefix] for part, prefix in drawn.items()}
+        write_json(folder / "prefix.json", ids)
     write_results(folder / "results.parquet", audited.results)
     write_json(folder / "validity.json", audited.validity)
 
@@ -182,18 +176,12 @@ def audit_model(context: Context, spec: ModelSpec) -> AuditModel:
 def load_start(context: Context, spec: ModelSpec) -> PreTrainedModel:
     """Load the weights that a model's training started from."""
     from stillage.experiment.train_stage import pruned_base
-    from stillage.models.load import load_model
 
     tokenizer = tokenizer_of(context, spec)
     if (cut := pruned_base(context, spec, tokenizer)) is not None:
         return cut
     kind = "teacher" if spec.name.startswith("teacher") else "student"
-    return load_model(
-        start_of(context, spec),
-        vocab_size=len(tokenizer),
-        seed=derive(context.config.seed, "weights", kind),
-        device=device_name(),
-    )
+    return load_untrained(context, start_of(context, spec), tokenizer, kind)
 
 
 def training_facts(context: Context) -> TrainingFacts:
@@ -207,32 +195,21 @@ def training_facts(context: Context) -> TrainingFacts:
         fingerprints=partial(fingerprints, context) if trains else None,
         learns_public=learns_public(context),
         reads_corpus=bool(context.config.lm.path),
-        load_untrained=partial(load_untrained, context, student)
+        load_untrained=partial(load_untrained, context, student.start, kind="student")
         if student is not None and has_start
         else None,
         why_no_untrained="it is cut from its teacher" if is_cut else "no student was trained here",
     )
 
 
-def load_untrained(
-    context: Context, student: ModelSpec, tokenizer: PreTrainedTokenizerFast
-) -> PreTrainedModel:
-    """Load the student as it was before any training."""
-    from stillage.models.load import load_model
-
-    seed = derive(context.config.seed, "weights", "student")
-    return load_model(student.start, vocab_size=len(tokenizer), seed=seed, device=device_name())
-
-
 def ids_by_stage(context: Context) -> dict[str, list[str]]:
     """List the ids that each stage of this run learned from, as it wrote them down."""
-    names = ["tokenizer", *(spec.name for spec in context.specs if spec.is_trained)]
-    paths = {name: context.run / name / "provenance.parquet" for name in names}
-    return {
-        name: read_table(path).column("id").to_pylist()
-        for name, path in paths.items()
-        if path.is_file()
-    }
+    found: dict[str, list[str]] = {}
+    for name in ("tokenizer", *(spec.name for spec in context.specs if spec.is_trained)):
+        path = context.run / name / "provenance.parquet"
+        if path.is_file():
+            found[name] = read_table(path).column("id").to_pylist()
+    return found
 
 
 def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
@@ -242,12 +219,10 @@ def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
     """
     expected: dict[str, str] = {}
     for name in ("data", "tokenizer", *(spec.name for spec in context.specs if spec.is_trained)):
-        manifest = context.run / name / MANIFEST
-        files: Mapping[str, str] = read_json(manifest)["files"] if manifest.is_file() else {}
-        kept = [
-            path for path in files if name == "data" or path.startswith(("model/", "tokenizer"))
-        ]
-        expected |= {f"{name}/{path}": files[path] for path in kept}
+        manifest = read_manifest(context.run / name)
+        for path, digest in manifest["files"].items() if manifest is not None else ():
+            if name == "data" or path.startswith(("model/", "tokenizer")):
+                expected[f"{name}/{path}"] = digest
     now = {path: context.run / path for path in expected}
     return expected, {
         path: sha256_file(file) if file.is_file() else "nothing" for path, file in now.items()

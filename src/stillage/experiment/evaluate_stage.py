@@ -12,7 +12,7 @@ from stillage.audit.group_labels import group_labels
 from stillage.audit.queries import scored_tokens
 from stillage.experiment.audit_stage import audit_model, audit_settings
 from stillage.experiment.inputs import base_result, records_of, use_threads
-from stillage.experiment.specs import MINIMAL, REFERENCE, ModelSpec
+from stillage.experiment.specs import ALONE, MINIMAL, ModelSpec
 from stillage.models.limits import new_tokens, special_ids
 from stillage.run.config import Config
 from stillage.run.folder import write_table
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BY_GROUP = ("rouge_l", "exact_match", "needed_exact")
 """Columns of samples.parquet that are shown by group too, where they are measured."""
-GAINS = (("student", REFERENCE), (MINIMAL, REFERENCE), (MINIMAL, "student"))
+GAINS = (("student", ALONE), (MINIMAL, ALONE), (MINIMAL, "student"))
 """Pairs of models whose quality is compared on the same records: what the first gains."""
 
 

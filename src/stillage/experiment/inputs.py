@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.audit.partners import check_pair
 from stillage.experiment.specs import ModelSpec
 from stillage.models.limits import device_name
+from stillage.models.outside import weights_named
+from stillage.models.source import check_adapter, check_folder_ahead
+from stillage.rng import derive
 from stillage.run.config import ModelConfig
 from stillage.run.folder import write_table
 from stillage.types import Part, Record, Result
@@ -52,9 +56,33 @@ def start_of(context: Context, spec: ModelSpec) -> ModelConfig:
     """Say where training starts: from the model's own start, or another's weights."""
     if not spec.starts_from:
         return spec.start
-    return model_source(
-        context, next(other for other in context.specs if other.name == spec.starts_from)
-    )
+    return model_source(context, context.model(spec.starts_from))
+
+
+def load_untrained(
+    context: Context, start: ModelConfig, tokenizer: PreTrainedTokenizerFast, kind: str
+) -> PreTrainedModel:
+    """Load what a training starts from; kind: teacher or student, which decides new weights."""
+    from stillage.models.load import load_model
+
+    seed = derive(context.config.seed, "weights", kind)
+    return load_model(start, vocab_size=len(tokenizer), seed=seed, device=device_name())
+
+
+def check_given(context: Context) -> None:
+    """Refuse non-models, adapters without a base, one model as teacher and student.
+
+    By their files alone, before a run and in dry runs: a hub id is checked when it is loaded.
+    ModelError, ConfigError.
+    """
+    for start in dict.fromkeys(spec.start for spec in context.specs):
+        if start.path:
+            check_folder_ahead(start.path, start.revision)
+        if start.adapter:
+            check_adapter(start.adapter, needs_base=not start.path)
+    given = [spec for spec in context.asked if not spec.is_trained and spec.start.source]
+    keys = {spec.name: weights_named(spec.start) for spec in given}
+    check_pair(keys, {spec.name: spec.start.source for spec in given})
 
 
 def use_threads(context: Context) -> None:

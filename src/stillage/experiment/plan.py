@@ -30,7 +30,7 @@ from stillage.models.outside import (
 )
 from stillage.models.source import check_place
 from stillage.plugins.plugin import deciding
-from stillage.run.config import Config, ModelConfig, TrainConfig
+from stillage.run.config import Config, ModelConfig
 from stillage.run.parse import to_plain
 from stillage.run.stages import Stage
 
@@ -54,10 +54,9 @@ def plan(context: Context) -> list[Stage]:
     stages = [data_plan(context)]
     if any(not spec.start.source or spec.is_trained for spec in context.specs):
         stages.append(tokenizer_plan(context))
-    own = [
-        spec for spec in context.specs if spec.is_trained and not spec.shadow and not spec.imitates
-    ]
-    stages += [train_stage(context, spec) for spec in own]
+    for spec in context.specs:
+        if spec.is_trained and not spec.shadow and not spec.imitates:
+            stages.append(train_stage(context, spec))
     for spec in context.specs if "distill" not in config.stages else ():
         if spec.start.path:
             check_place(spec.start.path, spec.start.revision)
@@ -67,28 +66,22 @@ def plan(context: Context) -> list[Stage]:
         before = [stage.name for stage in stages if stage.name != "evaluate"]
         others = shadow_stages(context)
         others += [train_stage(context, spec) for spec in context.specs if spec.imitates]
-        names = [spec.name for spec in context.specs]
         stages += others
         stages.append(audit_plan(context, [*before, *(stage.name for stage in others)]))
-        stages += [
-            measure_plan(context, measure, before)
-            for measure in asked_measures(MEASURES, config, names)
-        ]
+        names = [spec.name for spec in context.specs]
+        for measure in asked_measures(MEASURES, config, names):
+            stages.append(measure_plan(context, measure, before))
     return [*stages, report_plan(context, [stage.name for stage in stages])]
-
-
-def belonging(stage: str) -> tuple[str, ...]:
-    """Name the stages that belong to another: who asks for that one asks for them."""
-    return tuple(MEASURES) if stage == "audit" else ()
 
 
 def data_plan(context: Context) -> Stage:
     """Plan the reading and drawing of the records."""
     config = context.config
+    extracted = {"extract": "".join(kept_columns(config))}
     return Stage(
         name="data",
         settings={
-            "data": data_settings(config),
+            "data": without(config.data, "needed_until") | extracted,
             "seed": config.seed,
             **({"audits": "audit" in config.stages} if config.data.train_on else {}),
         },
@@ -243,11 +236,8 @@ def shadow_stages(context: Context) -> list[Stage]:
 def train_stage(context: Context, spec: ModelSpec) -> Stage:
     """Plan the training of one model."""
     assert spec.train is not None
-    before = [
-        other
-        for other in context.specs
-        if other.name in (spec.teacher, spec.pruned_from, spec.starts_from)
-    ]
+    names = (spec.teacher, spec.pruned_from, spec.starts_from)
+    before = [other for other in context.specs if other.name in names]
     teachers = [other for other in before if other.name != spec.starts_from]
     outside = outside_model(spec.start)
     for teacher in teachers:
@@ -277,7 +267,7 @@ def train_stage(context: Context, spec: ModelSpec) -> Stage:
         name=spec.name,
         settings={
             "start": as_plain(spec.start),
-            "train": train_settings(spec.train),
+            "train": without(spec.train, "checkpoint_every_s", "gradient_checkpointing"),
             "method": spec.method,
             "params": dict(spec.params),
             "trained_on": spec.trained_on,
@@ -305,16 +295,6 @@ def without(group: object, *names: str) -> dict[str, Any]:
     return {name: value for name, value in as_plain(group).items() if name not in names}
 
 
-def train_settings(options: TrainConfig) -> dict[str, Any]:
-    """Return the training settings that decide the weights."""
-    return without(options, "checkpoint_every_s", "gradient_checkpointing")
-
-
 def needed_until(config: Config) -> dict[str, str]:
     """Return the setting data.needed_until for stages that measure that part, if set."""
     return {"needed_until": config.data.needed_until} if config.data.needed_until else {}
-
-
-def data_settings(config: Config) -> dict[str, Any]:
-    """Return the settings that decide the split, and the column extraction needs."""
-    return without(config.data, "needed_until") | {"extract": "".join(kept_columns(config))}

@@ -11,7 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from stillage.audit.attack_settings import attacks_of
 from stillage.audit.design import SELF_PROMPTED
+from stillage.audit.queries import queries_for
 from stillage.data.tokenise import prompt_limit
 from stillage.experiment.specs import INIT, ModelSpec
 from stillage.run.audit_config import AuditConfig
@@ -23,10 +25,7 @@ LESS = 5
 
 def asks_self_prompted(audit: AuditConfig) -> bool:
     """Tell whether a named attack needs such a model."""
-    from stillage.audit.attacks import ATTACKS
-
-    chosen = [ATTACKS[name] for name in audit.attacks if name in ATTACKS]
-    return any(query.party == "self_prompted" for attack in chosen for query in attack.queries)
+    return bool(queries_for(attacks_of(audit), ("self_prompted",)))
 
 
 def self_prompted_specs(specs: Sequence[ModelSpec], config: Config) -> list[ModelSpec]:

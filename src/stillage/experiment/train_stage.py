@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +13,16 @@ from stillage.audit.draw_records import some_records
 from stillage.data.examples import make_examples
 from stillage.experiment.inputs import (
     load_finished,
+    load_untrained,
     records_of,
     start_of,
     tokenizer_of,
     use_threads,
 )
-from stillage.experiment.specs import INIT, ModelSpec, reads_corpus
+from stillage.experiment.specs import INIT, ModelSpec, reads_corpus, trains_on_answers
 from stillage.models.limits import device_name, shortest_context
 from stillage.run.folder import remove
-from stillage.types import Record
+from stillage.types import Example, Record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -72,7 +73,7 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
         )
     teacher = None
     if spec.teacher:
-        teacher_spec = next(other for other in context.specs if other.name == spec.teacher)
+        teacher_spec = context.model(spec.teacher)
         check_same_tokenizer(tokenizer_of(context, teacher_spec), tokenizer)
         teacher = load_finished(context, teacher_spec, tokenizer)
     limit = shortest_context(student, teacher)
@@ -81,6 +82,11 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
     if spec.is_student:
         prompts = len(split.records_by_part.get("public", ()))
         options = as_long_as_with_a_teacher(options, len(records), prompts)
+
+    def examples(records: Sequence[Record], part: str) -> list[Example]:
+        what = f"{spec.name}, {part}"
+        return make_examples(records, tokenizer, config.data, limit, what=what)
+
     with context.stop.deferred(), reporting(context, spec, folder) as report:
         task = TrainingTask(
             student=student,
@@ -88,16 +94,8 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
             teacher=teacher,
             method=method,
             params=params_from(method, dict(spec.params)),
-            examples=make_examples(
-                records, tokenizer, config.data, limit, what=f"{spec.name}, {spec.trained_on}"
-            ),
-            validation=make_examples(
-                split.records_by_part.get("validation", []),
-                tokenizer,
-                config.data,
-                limit,
-                what=f"{spec.name}, validation",
-            ),
+            examples=examples(records, spec.trained_on),
+            validation=examples(split.records_by_part.get("validation", []), "validation"),
             options=options,
             seed=derive(config.seed, "train", INIT if spec.name == INIT else kind),
             corpus=corpus,
@@ -113,9 +111,6 @@ def training_records(context: Context, spec: ModelSpec) -> list[Record]:
     Prompts alone are left out where the method trains on the records' own answers.
     """
     from stillage.data.unanswered import with_answers
-    from stillage.distill.methods import METHODS
-    from stillage.distill.rollouts import needs_answers
-    from stillage.distill.settings import params_from
     from stillage.experiment.shadows import records_in
 
     assert spec.trained_on is not None
@@ -126,9 +121,7 @@ def training_records(context: Context, spec: ModelSpec) -> list[Record]:
         most = context.config.audit.self_prompt_texts
         pool = sorted(found, key=lambda record: record.id)
         return some_records(pool, most, context.config.seed, "self_prompt")
-    method = METHODS[spec.method]
-    needs = needs_answers(method, params_from(method, dict(spec.params)))
-    return with_answers(found) if needs else found
+    return with_answers(found) if trains_on_answers(spec) else found
 
 
 def corpus_of(
@@ -146,7 +139,7 @@ def corpus_of(
 
 
 def order_to_train(context: Context, spec: ModelSpec, folder: Path) -> dict[str, object]:
-    """What the other processes of a run need to take part in a training."""
+    """Say what the other processes of a run need to take part in a training."""
     from stillage.run.parse import to_yaml
 
     return {
@@ -168,13 +161,8 @@ def reporting(
     tracker = None
     if context.config.track != "none" and context.is_first:
         settings = {"train": to_plain(spec.train), "method": spec.method, **dict(spec.params)}
-        tracker = Tracker(
-            context.config.track,
-            run=context.run_id,
-            model=spec.name,
-            folder=folder,
-            settings=settings,
-        )
+        track, run = context.config.track, context.run_id
+        tracker = Tracker(track, run=run, model=spec.name, folder=folder, settings=settings)
 
     def report(facts: dict[str, object]) -> None:
         context.progress(spec.name, facts)
@@ -194,19 +182,12 @@ def pruned_base(
     """Cut a student's start from a teacher; None for its own folder or from scratch."""
     import torch
 
-    from stillage.models.load import load_model
     from stillage.models.prune import prune
-    from stillage.rng import derive
 
     if spec.base is not None:
-        seed = derive(context.config.seed, "weights", "teacher")
-        large = load_model(spec.base, vocab_size=len(tokenizer), seed=seed, device=device_name())
+        large = load_untrained(context, spec.base, tokenizer, "teacher")
     elif spec.pruned_from:
-        large = load_finished(
-            context,
-            next(other for other in context.specs if other.name == spec.pruned_from),
-            tokenizer,
-        )
+        large = load_finished(context, context.model(spec.pruned_from), tokenizer)
     else:
         return None
     return prune(large, spec.start.prune_teacher_to).to(getattr(torch, spec.start.dtype))

@@ -48,10 +48,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Whether a stage has to run, and why."""
+    """Whether a stage is done, and why."""
 
-    name: str
-    key: str
     is_done: bool
     reason: str
 
@@ -166,7 +164,7 @@ def status(folder: Path, stage: Stage, key: str) -> Status:
         reason = f"damaged: {wrong}"
     else:
         is_done, reason = True, "finished before with the same settings and inputs"
-    return Status(name=stage.name, key=key, is_done=is_done, reason=reason)
+    return Status(is_done=is_done, reason=reason)
 
 
 def started_with(folder: Path) -> str:
