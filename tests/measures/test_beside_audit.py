@@ -24,41 +24,10 @@ from stillage.run.stages import stage_keys
 from stillage.run.stop import watch_signals
 from stillage.types import Result
 
-TINY = [
-    "run",
-    "biographies",
-    "--data.people",
-    "40",
-    "--tokenizer.vocab-size",
-    "400",
-    "--teacher.layers",
-    "2",
-    "--teacher.width",
-    "32",
-    "--teacher.heads",
-    "2",
-    "--teacher-train.epochs",
-    "1",
-    "--student.layers",
-    "2",
-    "--student.width",
-    "32",
-    "--student.heads",
-    "2",
-    "--student-train.epochs",
-    "1",
-    "--stages",
-    "distill",
-    "audit",
-    "--audit.attacks",
-    "loss",
-    "reference",
-    "--audit.extract-tokens",
-    "2",
-    "--audit.extract",
+OWN = [
+    *"--data.people 40 --teacher.layers 2 --student.layers 2 --stages distill audit".split(),
+    *"--audit.attacks loss reference --audit.extract-tokens 2 --audit.extract".split(),
     "",
-    "--jobs",
-    "1",
 ]
 ASKED = (
     "--audit.blocks true --audit.block-records 15 --audit.mope-copies 2 --audit.dp true "
@@ -68,9 +37,9 @@ ASKED = (
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_run: list[str]) -> Path:
     out = tmp_path_factory.mktemp("beside") / "run"
-    assert main([*TINY, *ASKED, "--out", str(out)]) == 0
+    assert main([*tiny_run, *OWN, *ASKED, "--out", str(out)]) == 0
     return out
 
 
@@ -193,7 +162,7 @@ def test_asking_for_more_repeats_nothing(keys_of: object) -> None:
 
 
 def test_records_given_away_as_prefixes_are_left_out_by_every_stage(
-    tmp_path: Path, keys_of: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, keys_of: object, monkeypatch: pytest.MonkeyPatch, tiny_run: list[str]
 ) -> None:
     assert callable(keys_of)
     monkeypatch.chdir(tmp_path)
@@ -207,7 +176,9 @@ def test_records_given_away_as_prefixes_are_left_out_by_every_stage(
         "3",
     ]
     beside = ["--audit.blocks", "true", "--audit.block-records", "0", "--audit.mope-copies", "1"]
-    assert main([*TINY, *words, *beside, "--audit.signal-records", "0", "--out", "run"]) == 0
+    assert (
+        main([*tiny_run, *OWN, *words, *beside, "--audit.signal-records", "0", "--out", "run"]) == 0
+    )
     ids = {
         stage: set(
             pq.read_table(tmp_path / "run" / stage / "scores.parquet").column("id").to_pylist()

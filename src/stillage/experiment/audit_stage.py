@@ -117,10 +117,7 @@ def read_needed(run: Path, measure: Measure, name: str) -> pa.Table:
 
 
 def only(audit: AuditConfig, names: tuple[str, ...]) -> AuditConfig:
-    """Keep the named settings and those of HARMLESS; the others at their defaults.
-
-    So nothing but what is in its key can decide a stage's numbers.
-    """
+    """Keep the named settings and HARMLESS, so that only what is in its key decides."""
     kept = {name: getattr(audit, name) for name in (*names, *HARMLESS)}
     return replace(AuditConfig(), **kept)
 
@@ -186,18 +183,18 @@ def load_start(context: Context, spec: ModelSpec) -> PreTrainedModel:
 
 def training_facts(context: Context) -> TrainingFacts:
     """Read what the run's stages wrote down of their training."""
-    student = next((spec for spec in context.specs if spec.name == "student"), None)
     trains = any(spec.is_trained for spec in context.specs)
-    is_cut = student is not None and bool(student.pruned_from)
-    has_start = student is not None and student.is_trained and not is_cut
+    trained = [spec for spec in context.specs if spec.name == "student" and spec.is_trained]
+    is_cut = any(spec.pruned_from for spec in trained)
+    untrained = None
+    if trained and not is_cut:
+        untrained = partial(load_untrained, context, trained[0].start, kind="student")
     return TrainingFacts(
         met=ids_by_stage(context),
         fingerprints=partial(fingerprints, context) if trains else None,
         learns_public=learns_public(context),
         reads_corpus=bool(context.config.lm.path),
-        load_untrained=partial(load_untrained, context, student.start, kind="student")
-        if student is not None and has_start
-        else None,
+        load_untrained=untrained,
         why_no_untrained="it is cut from its teacher" if is_cut else "no student was trained here",
     )
 
@@ -213,10 +210,7 @@ def ids_by_stage(context: Context) -> dict[str, list[str]]:
 
 
 def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
-    """Return by file the sha256 that the stages wrote down, and those now.
-
-    Of the records, the tokenizer and every trained model.
-    """
+    """Return each file's sha256, then and now: records, tokenizer, trained models."""
     expected: dict[str, str] = {}
     for name in ("data", "tokenizer", *(spec.name for spec in context.specs if spec.is_trained)):
         manifest = read_manifest(context.run / name)

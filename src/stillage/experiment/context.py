@@ -14,8 +14,7 @@ from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
 from stillage.errors import ConfigError
-from stillage.experiment.self_prompted_specs import self_prompted_specs
-from stillage.experiment.shadows import shadow_specs
+from stillage.experiment.serving_models import self_prompted_specs, shadow_specs
 from stillage.experiment.specs import INIT, OUTSIDE, ModelSpec, model_specs, outside_specs
 from stillage.measures import MEASURES
 from stillage.measures.measure import asked_measures

@@ -123,11 +123,8 @@ def make_tokenizer(context: Context, folder: Path) -> None:
     else:
         used = records_of(context, "public")
         if not used:
-            raise DataError(
-                "There are no public records to fit a tokenizer on.",
-                "public: 0",
-                "Give --tokenizer.path.",
-            )
+            what = "There are no public records to fit a tokenizer on."
+            raise DataError(what, "public: 0", "Give --tokenizer.path.")
         template = context.config.data.template
         texts = [render_prompt(record, template, None) + record.response for record in used]
         tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)

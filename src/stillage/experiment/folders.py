@@ -55,11 +55,8 @@ def check_whole(context: Context) -> None:
     ours = (".lock", INPUTS)
     strange = [path.name for path in out.iterdir() if path.name not in ours] if out.is_dir() else []
     if strange and "config.yaml" not in strange:
-        raise ConfigError(
-            f"The folder {out} has files, but no run of ours.",
-            f"found: {', '.join(sorted(strange)[:5])}",
-            "Choose another folder with --out.",
-        )
+        what, found = f"The folder {out} has files, but no run of ours.", sorted(strange)[:5]
+        raise ConfigError(what, f"found: {', '.join(found)}", "Choose another folder with --out.")
     if context.store is None:
         check_store(out)
 

@@ -62,7 +62,7 @@ def start_of(context: Context, spec: ModelSpec) -> ModelConfig:
 def load_untrained(
     context: Context, start: ModelConfig, tokenizer: PreTrainedTokenizerFast, kind: str
 ) -> PreTrainedModel:
-    """Load what a training starts from; kind: teacher or student, which decides new weights."""
+    """Load where a training starts; kind: teacher or student, the seed of new weights."""
     from stillage.models.load import load_model
 
     seed = derive(context.config.seed, "weights", kind)

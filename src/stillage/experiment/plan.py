@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,7 @@ NOT_THE_AUDITS = (
 
 
 def plan(context: Context) -> list[Stage]:
-    """List the stages in order, inputs first.
-
-    ModelError where a run that trains nothing names a model that is not there.
-    """
+    """List the stages in order, inputs first; ModelError for a given model not there."""
     config = context.config
     stages = [data_plan(context)]
     if any(not spec.start.source or spec.is_trained for spec in context.specs):
@@ -214,8 +211,13 @@ def keyed(context: Context, stages: Sequence[Stage]) -> list[Stage]:
 def given_models(specs: Sequence[ModelSpec]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Return the hashes of all files of the given models, and where each starts."""
     given = [spec for spec in specs if not spec.is_trained]
-    models = {path: digest for spec in given for path, digest in outside_model(spec.start).items()}
+    models = files_of(spec.start for spec in given)
     return models, {spec.name: as_plain(spec.start) for spec in given}
+
+
+def files_of(starts: Iterable[ModelConfig]) -> dict[str, str]:
+    """Return the sha256 of every file that the starts name, by path."""
+    return {path: digest for start in starts for path, digest in outside_model(start).items()}
 
 
 def shadow_stages(context: Context) -> list[Stage]:
@@ -239,30 +241,23 @@ def train_stage(context: Context, spec: ModelSpec) -> Stage:
     names = (spec.teacher, spec.pruned_from, spec.starts_from)
     before = [other for other in context.specs if other.name in names]
     teachers = [other for other in before if other.name != spec.starts_from]
-    outside = outside_model(spec.start)
-    for teacher in teachers:
-        outside |= {} if teacher.is_trained else outside_model(teacher.start)
-    beside: dict[str, object] = {}
-    if spec.pruned_from or spec.base is not None:
-        beside["pruned"] = spec.pruned_from
-    if spec.base is not None:
-        beside["base"] = as_plain(spec.base)
-        outside |= outside_model(spec.base)
-    if spec.starts_from:
-        beside["starts_from"] = spec.starts_from
-    if spec.shadow:
-        beside["shadow"] = spec.shadow
-    if spec.imitates:
-        beside["self_prompt_texts"] = context.config.audit.self_prompt_texts
+    bases = [] if spec.base is None else [spec.base]
+    given = [teacher.start for teacher in teachers if not teacher.is_trained]
+    outside = files_of([spec.start, *given, *bases])
+    beside = {
+        "pruned": spec.pruned_from if spec.pruned_from or bases else None,
+        "base": as_plain(spec.base) if bases else None,
+        "starts_from": spec.starts_from or None,
+        "shadow": spec.shadow or None,
+        "self_prompt_texts": context.config.audit.self_prompt_texts if spec.imitates else None,
+    }
     if reads_corpus(context.config, spec):
-        beside["lm"] = as_plain(context.config.lm)
-        if not Path(context.config.lm.path).exists():
-            raise DataError(
-                "The plain-text corpus is missing.",
-                f"lm.path: {context.config.lm.path}",
-                "Check the path.",
-            )
-        outside |= outside_folder(context.config.lm.path)
+        lm = context.config.lm
+        beside["lm"] = as_plain(lm)
+        if not Path(lm.path).exists():
+            what = "The plain-text corpus is missing."
+            raise DataError(what, f"lm.path: {lm.path}", "Check the path.")
+        outside |= outside_folder(lm.path)
     return Stage(
         name=spec.name,
         settings={
@@ -273,7 +268,7 @@ def train_stage(context: Context, spec: ModelSpec) -> Stage:
             "trained_on": spec.trained_on,
             "seed": context.config.seed,
             "teacher": [as_plain(teacher.start) for teacher in teachers],
-            **beside,
+            **{name: value for name, value in beside.items() if value is not None},
             **deciding(context.plugins, [spec.method, *dict(spec.params).values()]),
         },
         inputs=("data", "tokenizer", *(other.name for other in before if other.is_trained)),

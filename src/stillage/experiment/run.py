@@ -34,11 +34,11 @@ def plans_of(
     contexts: Mapping[str, Context], until: str = ""
 ) -> dict[str, tuple[Context, list[Stage]]]:
     """Plan each run up to the stage `until`. Errors as `plan` and `needed_for`."""
-    plans = {name: (context, plan(context)) for name, context in contexts.items()}
-    return {
-        name: (context, needed_for(stages, until) if until else stages)
-        for name, (context, stages) in plans.items()
-    }
+    found = {}
+    for name, context in contexts.items():
+        stages = plan(context)
+        found[name] = (context, needed_for(stages, until) if until else stages)
+    return found
 
 
 def check_folders(plans: Plans, accept_changes: bool) -> None:
@@ -58,7 +58,7 @@ def check_folders(plans: Plans, accept_changes: bool) -> None:
 def describe_plan(
     contexts: Mapping[str, Context], until: str = "", *, accept_changes: bool = False
 ) -> tuple[Schedule, UserError | None]:
-    """Sort out for --dry-run what would be done, and the error that the run would start with.
+    """Sort out for --dry-run what would be done, and the error it would start with.
 
     Nothing is written, no model is loaded, and no records are read. Strange files, or links that
     lead nowhere, give no plan.
@@ -118,17 +118,14 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
 
     Returns the runs that failed and why; the error of a run alone is raised.
     """
-    found = scheduled(plans)
-    for name, (context, stages) in plans.items():
-        for stage, label in zip(stages, found.of_run[name], strict=True):
-            link(context.run, stage, found.folders[label])
+    found = linked(plans)
     states = {label: task.state for label, task in found.tasks.items()}
     number = {label: f"[{place}/{len(states)}] {label}" for place, label in enumerate(states, 1)}
-    done: set[str] = set()
+    done = {label for label, state in states.items() if state.is_done}
     failed: dict[str, Exception] = {}
-    for label in (label for label, state in states.items() if state.is_done):
+    in_name_of: dict[str, str] = {}  # label -> the run for which it was begun last
+    for label in (label for label in states if label in done):
         say(f"{number[label]}: skipped, {states[label].reason}")
-        done.add(label)
     waiting = [found.labelled(label) for label in states if label not in done]
 
     def tell(label: str, seconds: float | None) -> None:
@@ -137,16 +134,13 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
 
     def task_of(label: str) -> tuple[Context, Task]:
         task = found.still_offered(label, failed)[0]
+        in_name_of[label] = task.run
         return plans[task.run][0], task
-
-    def command(label: str) -> list[str]:
-        context, task = task_of(label)
-        plugins = [plugin.path for plugin in context.plugins]
-        return command_of(context.run, context.store, plugins, task.stage.name)
 
     def give_up(label: str, error: Exception) -> None:
         """Go on with the stages that a run needs which has not failed, this one included."""
-        failed.update(dict.fromkeys(found.ended_by(label, failed), error))
+        for run in found.ended_by(label, in_name_of[label]):
+            failed.setdefault(run, error)
         left = [found.labelled(label), *waiting]
         waiting[:] = [stage for stage in left if found.still_offered(stage.name, failed)]
         say(f"{number[label]}: failed: {getattr(error, 'what', error)}")
@@ -156,7 +150,7 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
         context, task = task_of(first.name)
         if others and context.config.jobs > 1 and context.team is None:
             parent = Parent(
-                command=command,
+                command=lambda label: child_command(*task_of(label)),
                 jobs=context.config.jobs,
                 stop=context.stop,
                 progress=context.progress,
@@ -180,14 +174,28 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
     return failed
 
 
+def linked(plans: Plans) -> Schedule:
+    """Sort out what to do, and link each run's folder to its stages in a store."""
+    found = scheduled(plans)
+    for name, (context, stages) in plans.items():
+        for stage, label in zip(stages, found.of_run[name], strict=True):
+            link(context.run, stage, found.folders[label])
+    return found
+
+
+def child_command(context: Context, task: Task) -> list[str]:
+    """The command line that does one stage in a process of its own."""
+    plugins = [plugin.path for plugin in context.plugins]
+    return command_of(context.run, context.store, plugins, task.stage.name)
+
+
 def scheduled(plans: Plans) -> Schedule:
     """Sort out what the runs have to do together."""
-    return schedule(
-        {
-            name: Planned(run=context.run, store=context.store, stages=stages)
-            for name, (context, stages) in plans.items()
-        }
-    )
+    planned = {
+        name: Planned(run=context.run, store=context.store, stages=stages)
+        for name, (context, stages) in plans.items()
+    }
+    return schedule(planned)
 
 
 def do_stage(context: Context, stage: Stage, key: str) -> float:
@@ -224,14 +232,11 @@ def drop_empty_run(run: Path) -> None:
 
 
 def needed_for(stages: Sequence[Stage], until: str) -> list[Stage]:
-    """List a stage and all that it needs, of an audit its measures too. ConfigError if unknown."""
+    """List a stage and its needs, an audit's measures too; ConfigError if unknown."""
     by_name = {stage.name: stage for stage in stages}
     if until not in by_name:
-        raise ConfigError(
-            f"This config has no stage {until!r}.",
-            f"its stages: {', '.join(by_name)}",
-            "Add it to `stages`.",
-        )
+        what, values = f"This config has no stage {until!r}.", f"its stages: {', '.join(by_name)}"
+        raise ConfigError(what, values, "Add it to `stages`.")
     wanted: set[str] = set()
     open_names = [until]
     if until == "audit":  # who asks for it asks for the measures too
@@ -248,11 +253,8 @@ def record_environment(context: Context) -> None:
     """Write env.json, plugins and processes included; warn of versions that changed."""
     path = context.run / "env.json"
     if path.is_file():
-        before = read_json(path)["packages"]
-        changed = [
-            name for name, version in package_versions().items() if before.get(name) != version
-        ]
-        if changed:
+        before, now = read_json(path)["packages"], package_versions()
+        if changed := [name for name, version in now.items() if before.get(name) != version]:
             LOG.warning("other package versions than when the run began: %s", ", ".join(changed))
     added = [
         {"path": str(plugin.path), "sha256": plugin.sha256, "adds": plugin.names}

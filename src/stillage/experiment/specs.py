@@ -49,10 +49,7 @@ class ModelSpec:
 def outside_specs(
     specs: Sequence[ModelSpec], config: Config, attacks: Sequence[Attack]
 ) -> list[ModelSpec]:
-    """List the model that a run which trains is given as audit.reference, if any.
-
-    ConfigError where no attack asks it.
-    """
+    """List the audit.reference of a run that trains; ConfigError where none asks it."""
     if not config.audit.reference or "distill" not in config.stages:
         return []
     asked = {query.party for attack in attacks for query in attack.queries}
@@ -272,7 +269,7 @@ def check_files(config: Config, specs: Sequence[ModelSpec]) -> None:
 
 
 def trains_on_answers(spec: ModelSpec) -> bool:
-    """Tell whether a model is trained on the records' own answers, and not on texts of models."""
+    """Tell whether a model is trained on the records' own answers, not models' texts."""
     method = METHODS[spec.method]
     return needs_answers(method, params_from(method, dict(spec.params)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -158,22 +158,19 @@ def reporting(
     from stillage.distill.track import Tracker
     from stillage.run.parse import to_plain
 
-    tracker = None
-    if context.config.track != "none" and context.is_first:
-        settings = {"train": to_plain(spec.train), "method": spec.method, **dict(spec.params)}
-        track, run = context.config.track, context.run_id
-        tracker = Tracker(track, run=run, model=spec.name, folder=folder, settings=settings)
-
     def report(facts: dict[str, object]) -> None:
         context.progress(spec.name, facts)
         if tracker is not None and "step" in facts:  # not while the teacher writes
             tracker.log(facts)
 
-    try:
+    with ExitStack() as opened:
+        tracker = None
+        if context.config.track != "none" and context.is_first:
+            settings = {"train": to_plain(spec.train), "method": spec.method, **dict(spec.params)}
+            track, run = context.config.track, context.run_id
+            tracker = Tracker(track, run=run, model=spec.name, folder=folder, settings=settings)
+            opened.enter_context(closing(tracker))
         yield report
-    finally:
-        if tracker is not None:
-            tracker.close()
 
 
 def pruned_base(

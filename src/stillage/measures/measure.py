@@ -37,7 +37,7 @@ class MeasureInput:
 
     @cached_property
     def records(self) -> AuditRecords:
-        """The evaluated records; chosen when they are first asked for, as that takes a while."""
+        """The evaluated records; chosen when first asked for, as that takes a while."""
         return self.choose()
 
 

@@ -20,7 +20,7 @@ TWINS = {"teacher", "teacher_counterfactual"}
 
 
 def measure_signal(given: MeasureInput) -> Measured:
-    """Measure each record's KL of a model from its twin: quantiles, correlations with scores."""
+    """Measure models' KL from their twins: quantiles, and correlations with scores."""
     from stillage.audit.teacher_divergence import Signals, signal_results, signal_table
 
     settings = given.settings
@@ -43,9 +43,10 @@ def measure_signal(given: MeasureInput) -> Measured:
 
 
 def compared_records(given: MeasureInput) -> tuple[list[Record], tuple[str, ...]]:
-    """Draw the records to compare on, and their parts: at most audit.signal_records of each.
+    """Draw the records to compare on, and their parts.
 
-    Whole groups of answered records, without those that leave the evaluation.
+    At most audit.signal_records of each part: whole groups of answered records, without those that
+    leave the evaluation.
     """
     from stillage.audit.audit_records import sorted_parts
     from stillage.audit.draw_records import some_groups

@@ -32,13 +32,13 @@ def refused(path: Path, what: str, why: str, fix: str) -> ConfigError:
 
 
 def check_entry(path: Path, table: str, name: str, entry: object) -> None:
-    """ConfigError for the first fault of `entry`, which stands in `table` under `name`."""
+    """ConfigError for the first fault of the entry of that name in a table."""
     for why, fix in FAULTS[table](name, entry):
         raise refused(path, f"{table}[{name!r}]", why, fix)
 
 
 def divergence_faults(name: str, entry: Any) -> Faults:  # noqa: ANN401 - the first line looks
-    """Find what keeps it from being a function of (p, q) and of settings that methods pass."""
+    """Find why it is no function of (p, q) and of settings that methods pass."""
     if not callable(entry):
         yield f"it is of type {type(entry).__name__}", "Give a function (p, q) -> d."
     try:

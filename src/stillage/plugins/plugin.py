@@ -69,19 +69,15 @@ def run_module(path: Path, content: bytes, digest: str) -> ModuleType:
     try:
         exec(compile(content, str(path.resolve()), "exec"), vars(module))
     except SyntaxError as error:
-        raise ConfigError(
-            f"The plugin {path} is not valid Python: {error.msg}.",
-            f"line {error.lineno}: {(error.text or '').strip()}",
-            "Mend that line.",
-        ) from error
+        what = f"The plugin {path} is not valid Python: {error.msg}."
+        line = f"line {error.lineno}: {(error.text or '').strip()}"
+        raise ConfigError(what, line, "Mend that line.") from error
     except UserError:
         raise
     except Exception as error:  # the file is the user's: whatever it raises is theirs to mend
-        raise ConfigError(
-            f"The plugin {path} could not be read to its end.",
-            f"line {line_in(error, path)}: {type(error).__name__}: {error}",
-            "Mend that line.",
-        ) from error
+        what = f"The plugin {path} could not be read to its end."
+        line = f"line {line_in(error, path)}: {type(error).__name__}: {error}"
+        raise ConfigError(what, line, "Mend that line.") from error
     return module
 
 
@@ -119,14 +115,14 @@ def tables_of(path: Path, defined: Mapping[str, Any]) -> dict[str, dict[str, Any
 
 @contextmanager
 def beside(table: dict[str, Any], new: Mapping[str, Any], path: Path, kind: str) -> Iterator[None]:
-    """Put entries into a table of ours while the body runs; ConfigError for a known name."""
+    """Put entries into a table while the body runs; ConfigError for a known name."""
     for name in new:
         if name in table:
-            raise ConfigError(
+            what, values = (
                 f"The {kind} {name!r} exists already.",
                 f"defined again in the plugin {path}",
-                "Give it another name.",
             )
+            raise ConfigError(what, values, "Give it another name.")
     table.update(new)
     try:
         yield

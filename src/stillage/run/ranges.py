@@ -1,4 +1,4 @@
-"""Which numbers a setting may be, asked before anything is loaded: none may be below 0."""
+"""Which numbers a setting may be: at least 0, or what a table here says."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ NARROWER: Mapping[str, Narrower] = {
 
 
 def ranges_by_group() -> dict[str, dict[str, Range]]:
-    """Give every number among the settings its range; a list's is that of each number in it."""
+    """Give every number among the settings its range; a list's is that of each in it."""
     found: dict[str, dict[str, Range]] = {}
     for path, kind in setting_kinds().items():
         group, _, name = path.rpartition(".")
@@ -97,7 +97,7 @@ TRAIN = GROUPS["student_train"]
 
 
 def check_group(group: object, ranges: Mapping[str, Range], prefix: str = "") -> None:
-    """ConfigError for the first number out of its range; prefix: stands before its name."""
+    """ConfigError for the first number out of range; prefix: stands before its name."""
     for name, wanted in ranges.items():
         value = getattr(group, name)
         for number in value if isinstance(value, tuple) else (value,):
@@ -121,7 +121,7 @@ def check_shares(shares: Mapping[str, float]) -> None:
 
 
 def check_numbers(config: Config) -> None:
-    """ConfigError for the first wrong number of a Config, and for two budgets of a training."""
+    """ConfigError for the first wrong number, and for two budgets of one training."""
     check_shares(config.data.shares)
     for name, ranges in GROUPS.items():
         check_group(getattr(config, name) if name else config, ranges, f"{name}." if name else "")

@@ -53,13 +53,14 @@ class Schedule:
         """List the stage in the names of the runs that need it and have not failed."""
         return [task for task in self.offers[label] if task.run not in failed]
 
-    def ended_by(self, label: str, failed: Collection[str]) -> list[str]:
-        """Name the runs that end as the stage fails in the name of the first that offers it.
+    def ended_by(self, label: str, run: str) -> list[str]:
+        """Name the runs that end as the stage fails in the name of one of them.
 
-        All that need it; but what checks ahead may go well in the name of the next run.
+        All that need it; but what checks ahead may go well in another's name.
         """
-        runs = [task.run for task in self.still_offered(label, failed)]
-        return runs[:1] if self.offers[label][0].stage.name in CHECK_AHEAD else runs
+        offers = self.offers[label]
+        checks = offers[0].stage.name in CHECK_AHEAD
+        return [run] if checks else [task.run for task in offers]
 
 
 def schedule(plans: Mapping[str, Planned]) -> Schedule:

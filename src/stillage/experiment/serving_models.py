@@ -1,8 +1,8 @@
-"""Models taught by an audited one, from its start, on its own texts (SPV-MIA).
+"""Models that serve attacks alone: shadow pipelines, self-prompted ones (SPV-MIA).
 
-It writes them to public prompts. Each model is a stage (self_prompted_student ...), trained by
-seqkd with the audited model as teacher, and serves that model's attacks alone. Controls get theirs
-too: an attack that finds members of them finds no leak.
+A self-prompted model is taught by an audited one, from its start, on texts that it writes to public
+prompts: a stage (self_prompted_student ...), trained by seqkd with the audited model as teacher.
+Controls get theirs too: an attack that finds members of them finds no leak.
 """
 
 from __future__ import annotations
@@ -12,15 +12,45 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stillage.audit.attack_settings import attacks_of
-from stillage.audit.design import SELF_PROMPTED
+from stillage.audit.design import SELF_PROMPTED, check_count, shadow_name
 from stillage.audit.queries import queries_for
 from stillage.data.tokenise import prompt_limit
+from stillage.errors import ConfigError
 from stillage.experiment.specs import INIT, ModelSpec
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, TrainConfig
 
 LESS = 5
 """The audited model is trained so many times as long: 10 epochs against 2, as published."""
+
+
+def shadow_specs(specs: Sequence[ModelSpec], n_shadows: int) -> list[ModelSpec]:
+    """Copy the run's teacher and student for each shadow; records and seed differ.
+
+    specs: the run's own. Where the student does not learn from its teacher, there are shadow
+    teachers alone. ConfigError for an odd number, or a teacher that is not trained here.
+    """
+    check_count(n_shadows)
+    by_name = {spec.name: spec for spec in specs}
+    teacher, student = by_name.get("teacher"), by_name.get("student")
+    if not n_shadows:
+        return []
+    if teacher is None or not teacher.is_trained:
+        raise ConfigError(
+            "Shadow pipelines retrain the teacher, and this run does not train one.",
+            f"audit.shadows: {n_shadows}; teacher: {'given' if teacher else 'none'}",
+            "Train the teacher on private records (teacher_train.epochs), or leave out "
+            "audit.shadows.",
+        )
+    shadows: list[ModelSpec] = []
+    for number in range(1, n_shadows + 1):
+        name = shadow_name("teacher", number)
+        shadows.append(replace(teacher, name=name, shadow=number))
+        if student is not None and "teacher" in (student.teacher, student.pruned_from):
+            copy = replace(student, name=shadow_name("student", number), shadow=number)
+            own = {"teacher": student.teacher and name, "pruned_from": student.pruned_from and name}
+            shadows.append(replace(copy, **own))
+    return shadows
 
 
 def asks_self_prompted(audit: AuditConfig) -> bool:
