@@ -118,7 +118,7 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
 
     Returns the runs that failed and why; the error of a run alone is raised.
     """
-    found = linked(plans)
+    found = scheduled_and_linked(plans)
     states = {label: task.state for label, task in found.tasks.items()}
     number = {label: f"[{place}/{len(states)}] {label}" for place, label in enumerate(states, 1)}
     done = {label for label, state in states.items() if state.is_done}
@@ -174,7 +174,7 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
     return failed
 
 
-def linked(plans: Plans) -> Schedule:
+def scheduled_and_linked(plans: Plans) -> Schedule:
     """Sort out what to do, and link each run's folder to its stages in a store."""
     found = scheduled(plans)
     for name, (context, stages) in plans.items():
