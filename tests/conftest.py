@@ -146,6 +146,30 @@ def small() -> SimpleNamespace:
     )
 
 
+@pytest.fixture(scope="session")
+def tiny_run() -> list[str]:
+    """A run that takes seconds, as typed; a test adds its own words, and the last of a flag counts."""
+    return (
+        "run biographies --jobs 1 --data.people 24 --tokenizer.vocab-size 400 "
+        "--teacher.layers 1 --teacher.width 32 --teacher.heads 2 --teacher-train.epochs 1 "
+        "--student.layers 1 --student.width 32 --student.heads 2 --student-train.epochs 1"
+    ).split()
+
+
+@pytest.fixture(scope="session")
+def sweep_of_cases() -> str:
+    """A sweep over seeds and over cases: settings that change together."""
+    return """
+distill: {method: kd}
+sweep:
+  seed: [1, 2]
+  cases:
+    method:
+      sft: {distill.method: sft}
+      gkd: {distill.method: gkd, distill: {params: {max_new_tokens: 8}}, student.width: 64}
+"""
+
+
 @pytest.fixture
 def ranks() -> Iterator[list[dict[str, str]]]:
     """The environment of each of two processes that are to meet, on a port that nobody can take before they do."""

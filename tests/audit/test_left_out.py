@@ -26,7 +26,8 @@ def given(chosen: AuditRecords, audit: AuditConfig, cache: Path) -> MeasureInput
     base = Result(run="", stage="signal", model="", metric="", value=0.0)
     settings = AuditSettings(audit=audit, seed=1, base=base, cache=cache)
     return MeasureInput(
-        records=chosen,
+        split=chosen.split,
+        choose=lambda: chosen,
         models=(),
         elsewhere=(),
         settings=settings,

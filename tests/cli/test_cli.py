@@ -111,7 +111,9 @@ def test_dry_run_names_every_stage_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["quickstart", "--dry-run"]) == 0
-    names = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    said = capsys.readouterr()
+    assert "The records are not read here: `stillage data` with the same settings" in said.err
+    names = [line.split()[1] for line in said.out.splitlines()]
     assert names == [
         "data",
         "tokenizer",

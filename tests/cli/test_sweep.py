@@ -83,22 +83,11 @@ def test_a_copy_that_followed_the_links_goes_on(tmp_path: Path) -> None:
     assert len(list((copy / "store").glob("data-*"))) == 2
 
 
-CASES = """
-distill: {method: kd}
-sweep:
-  seed: [1, 2]
-  cases:
-    method:
-      sft: {distill.method: sft}
-      gkd: {distill.method: gkd, distill: {params: {max_new_tokens: 8}}, student.width: 64}
-"""
-
-
 def test_a_flag_that_a_case_would_overrule_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sweep_of_cases: str
 ) -> None:
     config = tmp_path / "grid.yaml"
-    config.write_text("student: {width: 32}\n" + CASES)
+    config.write_text("student: {width: 32}\n" + sweep_of_cases)
     dry = ["run", str(config), "--out", str(tmp_path / "out"), "--dry-run"]
     assert main([*dry, "--student.width", "48"]) == 2
     assert capsys.readouterr().err.splitlines()[1] == "given: 48; set by sweep.cases.method (gkd)"
@@ -108,7 +97,9 @@ def test_a_flag_that_a_case_would_overrule_is_refused(
         main([*dry, "--student.width", "48", "--sweep.cases.method", "sft"]) == 0
     )  # gkd is not among the points
     with pytest.raises(ConfigError, match=r"Two axes of the sweep set student\.width"):
-        check_overruled(from_yaml(CASES, "grid.yaml") | {"sweep.student.width": ["32", "64"]}, {})
+        check_overruled(
+            from_yaml(sweep_of_cases, "grid.yaml") | {"sweep.student.width": ["32", "64"]}, {}
+        )
 
 
 def test_students_that_start_from_one_fine_tuned_model(

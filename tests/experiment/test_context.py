@@ -98,7 +98,7 @@ def test_a_plugin_is_part_of_the_name_only_where_the_run_uses_it(tmp_path: Path)
     plugin = load(tmp_path / "mine.py")
     with_it = replace(context_of(BASE), plugins=(plugin,))
     assert with_it.run_id == context_of(BASE).run_id
-    used = replace(plugin, attacks={"loss": None})  # pyright: ignore[reportArgumentType]
+    used = replace(plugin, tables={"ATTACKS": {"loss": None}})
     first = replace(context_of(BASE), plugins=(used,)).run_id
     second = replace(context_of(BASE), plugins=(replace(used, sha256="0" * 64),)).run_id
     assert len({context_of(BASE).run_id, first, second}) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from stillage.experiment.folders import (
     done_over,
     earlier_config,
     is_whole,
-    say_done_over,
     took_a_model,
 )
 from stillage.experiment.plan import plan
@@ -156,22 +154,15 @@ def test_other_settings_are_refused_with_the_difference_unless_accepted(tmp_path
     check_folder(same, plan(same), accept_changes=False)
 
 
-def test_a_folder_without_a_model_is_done_over_with_a_notice(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_without_a_model_is_done_over_with_a_notice(tmp_path: Path) -> None:
     before = Config(out=tmp_path)
     begun(before, "data", "tokenizer")
-    after = context_of(replace(before, seed=2))
-    check_folder(after, plan(after), accept_changes=False)
-    with caplog.at_level(logging.WARNING, logger="stillage"):
-        say_done_over(context_of(before), plan(context_of(before)))
-        assert caplog.messages == []
-        say_done_over(after, plan(after))
-        assert "held no model yet" in caplog.text and "seed" in caplog.text
-        caplog.clear()
-        write_json(tmp_path / "teacher" / MANIFEST, {"key": "0" * 64})
-        say_done_over(after, plan(after))
-    assert caplog.messages == []
+    same, after = context_of(before), context_of(replace(before, seed=2))
+    assert check_folder(same, plan(same), accept_changes=False) == ""
+    for accepts in (False, True):
+        assert check_folder(after, plan(after), accept_changes=accepts) == "seed: 1 -> 2"
+    write_json(tmp_path / "teacher" / MANIFEST, {"key": "0" * 64})
+    assert check_folder(after, plan(after), accept_changes=True) == ""
 
 
 def test_a_check_writes_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from stillage.errors import ConfigError, ModelError, first_line
 from stillage.experiment.context import make_context
-from stillage.experiment.given_models import check_given, check_pair
+from stillage.experiment.inputs import check_given, check_pair
 from stillage.experiment.run import describe_plan
 from stillage.models.layouts import layout_notes
 from stillage.run.flags import from_flags

@@ -8,7 +8,7 @@ import pytest
 
 from stillage.cli import main
 from stillage.experiment.evaluate_stage import gain_pairs
-from stillage.experiment.specs import MINIMAL, REFERENCE, ModelSpec
+from stillage.experiment.specs import ALONE, MINIMAL, ModelSpec
 from stillage.run.config import ModelConfig, TrainConfig
 
 SEQKD = ["--method", "seqkd", "--data.source", "staff_cards"]
@@ -40,10 +40,10 @@ def test_what_cannot_count_is_refused_before_anything_is_done(
 
 def test_a_gain_is_that_of_students_trained_here_alone() -> None:
     """A reference that is given may differ from the student in anything: their difference is not what distilling gave."""
-    given = [ModelSpec(name=name, start=ModelConfig(path="x")) for name in ("student", REFERENCE)]
+    given = [ModelSpec(name=name, start=ModelConfig(path="x")) for name in ("student", ALONE)]
     trained = [
         ModelSpec(name=name, start=ModelConfig(), train=TrainConfig(), trained_on="public")
-        for name in ("student", REFERENCE, MINIMAL)
+        for name in ("student", ALONE, MINIMAL)
     ]
     assert gain_pairs(given) == []
-    assert gain_pairs(trained[:2]) == [("student", REFERENCE)] and len(gain_pairs(trained)) == 3
+    assert gain_pairs(trained[:2]) == [("student", ALONE)] and len(gain_pairs(trained)) == 3

@@ -12,8 +12,7 @@ from hypothesis.strategies import booleans, sampled_from, sets
 from stillage import __version__
 from stillage.errors import DataError, ModelError
 from stillage.experiment.context import Context, make_context
-from stillage.experiment.plan import belonging, keyed, plan
-from stillage.measures import MEASURES
+from stillage.experiment.plan import keyed, plan
 from stillage.run.config import (
     AuditConfig,
     Config,
@@ -129,11 +128,6 @@ def test_more_shadows_later_keep_the_first_ones() -> None:
     more = changed(Config(audit=SHADOWS), Config(audit=replace(SHADOWS, shadows=4)))
     assert {"teacher_shadow_03", "student_shadow_04"} <= more
     assert not more & {"teacher_shadow_01", "student_shadow_02", "teacher", "evaluate"}
-
-
-def test_what_belongs_to_the_audit_are_its_measures() -> None:
-    assert belonging("audit") == tuple(MEASURES) and "blocks" in belonging("audit")
-    assert belonging("evaluate") == belonging("signal") == ()
 
 
 def test_a_measure_reads_its_settings_and_no_others() -> None:

@@ -253,27 +253,25 @@ def test_a_run_that_is_refused_by_its_records_leaves_nothing(tmp_path: Path) -> 
 
 def test_a_dry_run_says_each_stage_and_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    lines, refusal = describe_plan({"": context_of(out)})
+    found, refusal = describe_plan({"": context_of(out)})
     assert refusal is None and not out.exists()
-    assert [line.split()[:2] for line in lines] == [
-        ["run", stage.name] for stage in plan(context_of(out))
-    ]
-    assert all(line.endswith("not done yet") for line in lines)
-    lines, _ = describe_plan({"": context_of(out)}, "tokenizer")
-    assert [line.split()[1] for line in lines] == ["data", "tokenizer"]
+    assert list(found.tasks) == [stage.name for stage in plan(context_of(out))]
+    assert {task.state.reason for task in found.tasks.values()} == {"not done yet"}
+    found, _ = describe_plan({"": context_of(out)}, "tokenizer")
+    assert list(found.tasks) == ["data", "tokenizer"]
 
 
 def test_a_dry_run_ends_with_the_refusal_of_the_real_run(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    lines, refusal = describe_plan({"": context_of(tmp_path)})
-    assert lines == [] and isinstance(refusal, ConfigError) and "no run of ours" in refusal.what
+    found, refusal = describe_plan({"": context_of(tmp_path)})
+    assert not found.tasks and isinstance(refusal, ConfigError) and "no run of ours" in refusal.what
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.yaml").write_text(to_yaml(Config(out=run)))
     write_json(run / "evaluate" / MANIFEST, {"key": "0" * 64, "settings": {}, "files": {}})
     other = {"": context_of(run, generate=GenerateConfig(records=3), seed=2)}
-    lines, refusal = describe_plan(other)
-    assert lines and refusal is not None and "other settings" in refusal.what
+    found, refusal = describe_plan(other)
+    assert found.tasks and refusal is not None and "other settings" in refusal.what
     assert describe_plan(other, accept_changes=True)[1] is None
 
 

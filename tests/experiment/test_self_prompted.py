@@ -13,12 +13,12 @@ from stillage.cli import main
 from stillage.distill.methods import METHODS
 from stillage.experiment.context import make_context
 from stillage.experiment.plan import plan
-from stillage.experiment.self_prompted_specs import (
+from stillage.experiment.serving_models import (
     asks_self_prompted,
     self_prompted_specs,
+    shadow_specs,
     training_of,
 )
-from stillage.experiment.shadow_specs import shadow_specs
 from stillage.experiment.specs import model_specs
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, DataConfig, DistillConfig, LmConfig, TrainConfig
@@ -27,56 +27,19 @@ from stillage.run.stages import stage_keys
 from stillage.run.stop import watch_signals
 
 ATTACKS = ("loss", "self_prompted_reference", "self_prompted_variation")
-TINY = [
-    "run",
-    "biographies",
-    "--data.people",
-    "24",
-    "--tokenizer.vocab-size",
-    "400",
-    "--jobs",
-    "1",
-    "--stages",
-    "distill",
-    "audit",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "48",
-    "--teacher.heads",
-    "4",
-    "--teacher-train.epochs",
-    "60",
-    "--teacher-train.lr-peak",
-    "1e-2",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "32",
-    "--student.heads",
-    "2",
-    "--student-train.epochs",
-    "2",
-    "--audit.signal-records",
-    "0",
-    "--audit.counterfactual",
-    "false",
-    "--audit.fprs",
-    "0.2",
-    "--audit.neighbours",
-    "6",
-    "--audit.self-prompt-texts",
-    "16",
-    "--audit.attacks",
-    *ATTACKS,
-]
+OWN = (
+    "--stages distill audit --teacher.width 48 --teacher.heads 4 --teacher-train.epochs 60 "
+    "--teacher-train.lr-peak 1e-2 --student-train.epochs 2 --audit.signal-records 0 "
+    "--audit.counterfactual false --audit.fprs 0.2 --audit.neighbours 6 "
+    "--audit.self-prompt-texts 16 --audit.attacks"
+).split()
 MODELS = ("teacher", "student", "student_no_teacher")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_run: list[str]) -> Path:
     out = tmp_path_factory.mktemp("prompted") / "run"
-    assert main([*TINY, "--out", str(out)]) == 0
+    assert main([*tiny_run, *OWN, *ATTACKS, "--out", str(out)]) == 0
     return out
 
 

@@ -9,7 +9,7 @@ import pytest
 from stillage.audit.shadow_audit import chosen_attacks
 from stillage.distill.methods import METHODS
 from stillage.errors import ConfigError
-from stillage.experiment.shadow_specs import shadow_specs
+from stillage.experiment.serving_models import shadow_specs
 from stillage.experiment.specs import ModelSpec, model_specs
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, DistillConfig, ModelConfig, TrainConfig

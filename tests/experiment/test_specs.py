@@ -17,12 +17,12 @@ from stillage.experiment.specs import (
     OUTSIDE,
     ModelSpec,
     check_files,
+    if_any,
     missing_controls,
     model_specs,
     needed_parts,
     outside_specs,
     reads_corpus,
-    trains,
 )
 from stillage.run.config import (
     AuditConfig,
@@ -315,10 +315,10 @@ def test_what_cannot_be_is_refused_in_three_lines(name: str) -> None:
 
 
 def test_training_is_asked_for_by_any_of_its_three_limits() -> None:
-    assert not trains(UNTRAINED)
-    assert trains(TrainConfig(epochs=0, max_steps=1))
-    assert trains(TrainConfig(epochs=0, max_trained_tokens=1))
-    assert trains(TrainConfig(epochs=0.1))
+    assert if_any(UNTRAINED) is None
+    assert if_any(TrainConfig(epochs=0, max_steps=1))
+    assert if_any(TrainConfig(epochs=0, max_trained_tokens=1))
+    assert if_any(TrainConfig(epochs=0.1))
 
 
 def test_a_reference_beside_a_training_is_a_model_only_where_an_attack_asks_it() -> None:

@@ -11,8 +11,11 @@ import pytest
 
 from stillage.cli import main
 from stillage.errors import ConfigError
+from stillage.experiment import audit_stage
 from stillage.experiment.context import make_context
+from stillage.experiment.folders import earlier_config
 from stillage.experiment.plan import plan
+from stillage.measures import MEASURES
 from stillage.measures.dp import check_dp
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import Config, DataConfig
@@ -21,67 +24,22 @@ from stillage.run.stages import stage_keys
 from stillage.run.stop import watch_signals
 from stillage.types import Result
 
-TINY = [
-    "run",
-    "biographies",
-    "--data.people",
-    "40",
-    "--tokenizer.vocab-size",
-    "400",
-    "--teacher.layers",
-    "2",
-    "--teacher.width",
-    "32",
-    "--teacher.heads",
-    "2",
-    "--teacher-train.epochs",
-    "1",
-    "--student.layers",
-    "2",
-    "--student.width",
-    "32",
-    "--student.heads",
-    "2",
-    "--student-train.epochs",
-    "1",
-    "--stages",
-    "distill",
-    "audit",
-    "--audit.attacks",
-    "loss",
-    "reference",
-    "--audit.extract-tokens",
-    "2",
-    "--audit.extract",
+OWN = [
+    *"--data.people 40 --teacher.layers 2 --student.layers 2 --stages distill audit".split(),
+    *"--audit.attacks loss reference --audit.extract-tokens 2 --audit.extract".split(),
     "",
-    "--jobs",
-    "1",
 ]
-ASKED = [
-    "--audit.blocks",
-    "true",
-    "--audit.block-records",
-    "15",
-    "--audit.mope-copies",
-    "2",
-    "--audit.dp",
-    "true",
-    "--data.inclusion",
-    "bernoulli",
-    "--audit.dp-attack",
-    "reference",
-    "--audit.dp-guesses",
-    "10",
-    "10",
-    "--audit.signal-records",
-    "12",
-]
+ASKED = (
+    "--audit.blocks true --audit.block-records 15 --audit.mope-copies 2 --audit.dp true "
+    "--data.inclusion bernoulli --audit.dp-attack reference --audit.dp-guesses 10 10 "
+    "--audit.signal-records 12"
+).split()
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_run: list[str]) -> Path:
     out = tmp_path_factory.mktemp("beside") / "run"
-    assert main([*TINY, *ASKED, "--out", str(out)]) == 0
+    assert main([*tiny_run, *OWN, *ASKED, "--out", str(out)]) == 0
     return out
 
 
@@ -157,6 +115,24 @@ def test_signal_and_bound_have_their_rows(run: Path) -> None:
     assert all(f'<section id="{name}">' in html for name in ("blocks", "dp", "inheritance"))
 
 
+def test_the_bound_chooses_no_records_as_it_reads_the_split_alone(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search for near-copies takes minutes at 20,000 records."""
+
+    def chosen(*given: object, **named: object) -> None:
+        pytest.fail("records were chosen")
+
+    monkeypatch.setattr(audit_stage, "choose_records", chosen)
+    config = earlier_config(run)
+    assert config is not None
+    with watch_signals() as stop:
+        context = make_context(config, stop, lambda name, facts: None)
+    audit_stage.make_measure(context, MEASURES["dp"], tmp_path)
+    for name in ("results.parquet", "canaries.parquet"):
+        assert (tmp_path / name).read_bytes() == (run / "dp" / name).read_bytes()
+
+
 @pytest.fixture
 def keys_of() -> Iterator[object]:
     with watch_signals() as stop:
@@ -186,7 +162,7 @@ def test_asking_for_more_repeats_nothing(keys_of: object) -> None:
 
 
 def test_records_given_away_as_prefixes_are_left_out_by_every_stage(
-    tmp_path: Path, keys_of: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, keys_of: object, monkeypatch: pytest.MonkeyPatch, tiny_run: list[str]
 ) -> None:
     assert callable(keys_of)
     monkeypatch.chdir(tmp_path)
@@ -200,7 +176,9 @@ def test_records_given_away_as_prefixes_are_left_out_by_every_stage(
         "3",
     ]
     beside = ["--audit.blocks", "true", "--audit.block-records", "0", "--audit.mope-copies", "1"]
-    assert main([*TINY, *words, *beside, "--audit.signal-records", "0", "--out", "run"]) == 0
+    assert (
+        main([*tiny_run, *OWN, *words, *beside, "--audit.signal-records", "0", "--out", "run"]) == 0
+    )
     ids = {
         stage: set(
             pq.read_table(tmp_path / "run" / stage / "scores.parquet").column("id").to_pylist()
@@ -231,7 +209,6 @@ COINS = DataConfig(inclusion="bernoulli")
         (Config(data=COINS, stages=("audit",), audit=AuditConfig(dp=True)), "stages: audit"),
         (Config(data=COINS, audit=AuditConfig(dp=True, dp_guesses=(5,))), "given: 5"),
         (Config(data=COINS, audit=AuditConfig(dp=True, dp_guesses=(0, 0))), "given: 0 0"),
-        (Config(data=COINS, audit=AuditConfig(dp=True, dp_delta=1.5)), "given: 1.5"),
         (Config(data=COINS, audit=AuditConfig(dp=True, dp_attack="mope")), "dp_attack: mope"),
         (
             Config(
@@ -260,17 +237,9 @@ def test_more_guesses_than_coins_are_refused_before_anything_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    words = [
-        "--data.people",
-        "16",
-        "--data.inclusion",
-        "bernoulli",
-        "--audit.dp",
-        "true",
-        "--audit.dp-guesses",
-        "20",
-        "13",
-    ]
+    words = (
+        "--data.people 16 --data.inclusion bernoulli --audit.dp true --audit.dp-guesses 20 13"
+    ).split()
     assert main(["run", "biographies", *words, "--out", str(out)]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-3:]
     assert said[0].endswith("Fewer records had a coin of their own than are to be guessed.")

@@ -20,54 +20,19 @@ from stillage.run.results import read_results
 from stillage.run.stages import stage_keys
 from stillage.run.stop import watch_signals
 
-TINY = [
-    "run",
-    "biographies",
-    "--data.people",
-    "24",
-    "--tokenizer.vocab-size",
-    "400",
-    "--jobs",
-    "1",
-    "--stages",
-    "distill",
-    "audit",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "48",
-    "--teacher.heads",
-    "4",
-    "--teacher-train.epochs",
-    "70",
-    "--teacher-train.lr-peak",
-    "1e-2",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "32",
-    "--student.heads",
-    "2",
-    "--student-train.epochs",
-    "1",
-    "--audit.attacks",
-    "loss",
-    "--audit.signal-records",
-    "0",
-    "--audit.counterfactual",
-    "false",
-    "--audit.fprs",
-    "0.2",
-    "--audit.exposure-records",
-    "16",
-    "--audit.exposure-candidates",
-    "15",
-]
+OWN = (
+    "--stages distill audit --teacher.width 48 --teacher.heads 4 --teacher-train.epochs 70 "
+    "--teacher-train.lr-peak 1e-2 --audit.attacks loss --audit.signal-records 0 "
+    "--audit.counterfactual false --audit.fprs 0.2 --audit.exposure-records 16 "
+    "--audit.exposure-candidates 15"
+).split()
 
 
-def test_a_teacher_exposes_the_members_it_learned_and_nobody_else(tmp_path: Path) -> None:
+def test_a_teacher_exposes_the_members_it_learned_and_nobody_else(
+    tmp_path: Path, tiny_run: list[str]
+) -> None:
     out = tmp_path / "run"
-    assert main([*TINY, "--out", str(out)]) == 0
+    assert main([*tiny_run, *OWN, "--out", str(out)]) == 0
     found = {
         (row.model, row.dataset): row for row in read_results(out / "exposure" / "results.parquet")
     }
@@ -115,7 +80,7 @@ def test_without_a_column_there_is_no_secret() -> None:
 
 
 def test_a_column_that_is_not_in_the_responses_stops_the_run_before_it_trains(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_run: list[str]
 ) -> None:
     rows = [
         f'{{"prompt": "who is {k}?", "response": "person {k} of many", "code": "x{k}"}}'
@@ -123,7 +88,8 @@ def test_a_column_that_is_not_in_the_responses_stops_the_run_before_it_trains(
     ]
     (tmp_path / "pool.jsonl").write_text("\n".join(rows))
     words = [
-        *TINY,
+        *tiny_run,
+        *OWN,
         "--data.source",
         str(tmp_path / "pool.jsonl"),
         "--data.group-by",

@@ -15,38 +15,13 @@ import pytest
 from stillage.cli import main
 from stillage.run.results import read_results
 
-TINY = [
-    "run",
-    "biographies",
-    "--data.people",
-    "40",
-    "--tokenizer.vocab-size",
-    "400",
-    "--teacher.layers",
-    "1",
-    "--teacher.width",
-    "32",
-    "--teacher.heads",
-    "2",
-    "--teacher-train.epochs",
-    "3",
-    "--student.layers",
-    "1",
-    "--student.width",
-    "32",
-    "--student.heads",
-    "2",
-    "--student-train.epochs",
-    "2",
-    "--generate.max-new-tokens",
-    "8",
-    "--generate.records",
-    "4",
-    "--student-train.checkpoint-every-s",
-    "0.2",
-    "--teacher-train.checkpoint-every-s",
-    "0.2",
-]
+TINY = (
+    "run biographies --data.people 40 --tokenizer.vocab-size 400 --teacher.layers 1 "
+    "--teacher.width 32 --teacher.heads 2 --teacher-train.epochs 3 --student.layers 1 "
+    "--student.width 32 --student.heads 2 --student-train.epochs 2 "
+    "--generate.max-new-tokens 8 --generate.records 4 "
+    "--student-train.checkpoint-every-s 0.2 --teacher-train.checkpoint-every-s 0.2"
+).split()
 
 
 SIDE_BY_SIDE = [*TINY, "--jobs", "2"]  # children, each of which starts Python anew

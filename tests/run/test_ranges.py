@@ -15,10 +15,7 @@ from stillage.errors import ConfigError
 from stillage.run.config import Config
 from stillage.run.flags import from_flags, setting_kinds
 from stillage.run.parse import build
-from stillage.run.ranges import GROUPS, Range, check_numbers
-
-FREE = {"seed", "audit.shadows"}
-"""Any whole number will do; shadows come in pairs (audit.design.check_count)."""
+from stillage.run.ranges import FREE, GROUPS, NARROWER, Range, check_numbers
 
 
 def test_a_range_knows_its_ends() -> None:
@@ -46,8 +43,14 @@ def test_every_number_among_the_settings_has_a_range() -> None:
         if kind in numbers or typing.get_args(kind)[:1] in [(int,), (float,)]
     }
     known = {f"{group}.{name}".lstrip(".") for group, ranges in GROUPS.items() for name in ranges}
-    assert known == named - FREE, "give a new setting a range in run/ranges.py"
+    assert known == named - set(FREE)
     check_numbers(Config())
+
+
+def test_what_is_named_a_narrower_range_is_a_number_of_its_group() -> None:
+    for group, narrower in NARROWER.items():
+        for wanted, names in narrower.items():
+            assert [GROUPS[group].get(name) for name in names] == [wanted] * len(names), group
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,8 @@ def test_every_number_among_the_settings_has_a_range() -> None:
         ("audit.extract-top-k", "-1", "at least 0"),
         ("audit.min-k-fraction", "0", "more than 0 and at most 1"),
         ("audit.level", "95", "below 1"),
+        ("audit.dp-delta", "1.5", "below 1"),
+        ("audit.dp-guesses", "-1", "at least 0"),
         ("student-train.batch-size", "0", "at least 1"),
         ("teacher.layers", "0", "at least 1"),
         ("generate.top-p", "nan", "more than 0"),

@@ -103,15 +103,11 @@ def test_a_stage_under_its_label_keeps_all_but_its_name_and_inputs() -> None:
 def test_only_what_checks_ahead_is_offered_in_another_name(name: str) -> None:
     """A training fails for all; records and tokenizer may be refused for one run's models alone."""
     found = planned(a=stages(), b=stages(), c=stages())
-    label = f"a: {name}"
-    other = found.next_offer(label, {"a"})
-    if name in ("data", "tokenizer"):
-        assert other is not None and other.run == "b"
-        third = found.next_offer(label, {"a", "b"})
-        assert third is not None and third.run == "c"
-    else:
-        assert other is None
-    assert found.next_offer(label, {"a", "b", "c"}) is None
+    label, checks = f"a: {name}", name in ("data", "tokenizer")
+    for run in ("a", "b"):
+        assert found.ended_by(label, run) == ([run] if checks else ["a", "b", "c"])
+    assert [task.run for task in found.still_offered(label, {"a"})] == ["b", "c"]
+    assert found.still_offered(label, {"a", "b", "c"}) == []
 
 
 def test_what_is_done_is_told_and_described(tmp_path: Path) -> None:
@@ -121,7 +117,7 @@ def test_what_is_done_is_told_and_described(tmp_path: Path) -> None:
         folder = stage_folder(tmp_path, stage, keys[stage.name], None)
         run_stage(folder, stage, keys[stage.name])
     found = schedule({"": Planned(run=tmp_path, store=None, stages=plan)})
-    assert [task.is_done for task in found.tasks.values()] == [True, True, False, False]
+    assert [task.state.is_done for task in found.tasks.values()] == [True, True, False, False]
     lines = described(found)
     assert lines[0] == f"skip  {'data':<24} finished before with the same settings and inputs"
     assert lines[3] == f"run   {'student':<24} {NOT_DONE}"

@@ -36,16 +36,6 @@ from stillage.run.sweep import (
 )
 from stillage.types import Result
 
-CASES = """
-distill: {method: kd}
-sweep:
-  seed: [1, 2]
-  cases:
-    method:
-      sft: {distill.method: sft}
-      gkd: {distill.method: gkd, distill: {params: {max_new_tokens: 8}}, student.width: 64}
-"""
-
 
 def test_swept_shares_are_scaled_as_those_of_flags_are() -> None:
     text = "data: {shares: {private: 0.25, public: 0.5, nonmembers: 0.25}}\nsweep: {data.shares.private: [0.25, 0.4]}"
@@ -144,8 +134,8 @@ def test_a_swept_seed_is_the_column_that_every_table_has(tmp_path: Path) -> None
     ) == {"kd"}
 
 
-def test_a_case_is_several_settings_at_once() -> None:
-    flat, lists = swept(from_yaml(CASES, "grid.yaml"))
+def test_a_case_is_several_settings_at_once(sweep_of_cases: str) -> None:
+    flat, lists = swept(from_yaml(sweep_of_cases, "grid.yaml"))
     grid = points(flat, lists)
     assert [point.name for point in grid] == [
         "seed=1_method=sft",
@@ -157,11 +147,13 @@ def test_a_case_is_several_settings_at_once() -> None:
     assert [point.config.distill.params for point in grid[:2]] == [{}, {"max_new_tokens": "8"}]
     assert [point.config.student.width for point in grid[:2]] == [128, 64]
     flat, lists = swept(
-        from_yaml(CASES, "grid.yaml")
+        from_yaml(sweep_of_cases, "grid.yaml")
         | from_flags(["--sweep.cases.method", "gkd", "--sweep.seed", "3"])
     )
     assert [point.name for point in points(flat, lists)] == ["seed=3_method=gkd"]
-    flat, lists = swept(from_yaml(CASES, "grid.yaml") | from_flags(["--sweep.cases.method", "kd"]))
+    flat, lists = swept(
+        from_yaml(sweep_of_cases, "grid.yaml") | from_flags(["--sweep.cases.method", "kd"])
+    )
     with pytest.raises(ConfigError, match=r"no case 'kd' of 'method'.*\n.*sft, gkd"):
         points(flat, lists)
     for bad in ("sweep: {cases: [a]}", "sweep: {cases: {size: {}}}", "sweep: {cases: {size: 3}}"):
@@ -214,16 +206,18 @@ def test_what_is_swept_is_parted_from_what_is_not() -> None:
     )
 
 
-def test_the_settings_of_a_case() -> None:
-    flat = from_yaml(CASES, "grid.yaml")
+def test_the_settings_of_a_case(sweep_of_cases: str) -> None:
+    flat = from_yaml(sweep_of_cases, "grid.yaml")
     assert case(flat, "cases.method", "sft") == {"distill.method": ["sft"]}
     with pytest.raises(ConfigError, match="no case 'small' of 'size'") as caught:
         case(flat, "cases.size", "small")
     assert caught.value.values == "defined: none"
 
 
-def test_a_flag_may_overrule_the_configs_own_setting_and_none_of_the_sweeps() -> None:
-    flat = from_yaml(CASES, "grid.yaml")
+def test_a_flag_may_overrule_the_configs_own_setting_and_none_of_the_sweeps(
+    sweep_of_cases: str,
+) -> None:
+    flat = from_yaml(sweep_of_cases, "grid.yaml")
     check_overruled(flat, {})
     check_overruled(flat, {"student.layers": ["3"], "teacher.width": ["48"]})
     with pytest.raises(ConfigError, match="sets seed itself") as caught:
@@ -235,8 +229,8 @@ def test_a_flag_may_overrule_the_configs_own_setting_and_none_of_the_sweeps() ->
     check_overruled({**flat, "sweep.cases.method": ["sft"]}, {"student.width": ["48"]})
 
 
-def test_two_axes_that_set_one_setting_are_refused() -> None:
-    flat = {**from_yaml(CASES, "grid.yaml"), "sweep.distill.method": ["kd"]}
+def test_two_axes_that_set_one_setting_are_refused(sweep_of_cases: str) -> None:
+    flat = {**from_yaml(sweep_of_cases, "grid.yaml"), "sweep.distill.method": ["kd"]}
     with pytest.raises(ConfigError, match=r"Two axes of the sweep set distill\.method") as caught:
         check_overruled(flat, {})
     assert "sweep.distill.method" in caught.value.values

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stillage.errors import listed
 from stillage.face.experiments import check_audit, check_points
 from stillage.run.config import Config
+from stillage.run.schedule import described
 
 if TYPE_CHECKING:
     from stillage.experiment.context import Context
@@ -35,15 +36,24 @@ def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[s
     """
     from stillage.experiment.run import describe_plan
 
-    lines, refusal = describe_plan(contexts, until, accept_changes="--accept-changes" in switches)
+    found, refusal = describe_plan(contexts, until, accept_changes="--accept-changes" in switches)
+    todo = [task.stage.name for task in found.tasks.values() if not task.state.is_done]
     if refusal is not None:
         print(f"stillage: the real run would be refused:\n{refusal}", file=sys.stderr, flush=True)
-    if len(contexts) > 1 and lines:
-        todo = sum(line.startswith("run") for line in lines)
-        counts = f"{len(contexts)} points, {len(lines)} stages, {todo} to run"
+    if "data" in todo:
+        stages = next(iter(contexts.values())).config.stages
+        words = "" if "distill" in stages else f" and --stages {' '.join(stages)}"
+        print(
+            f"The records are not read here: `stillage data` with the same settings{words} reads "
+            "and splits them alone.",
+            file=sys.stderr,
+            flush=True,
+        )
+    if len(contexts) > 1 and found.tasks:
+        counts = f"{len(contexts)} points, {len(found.tasks)} stages, {len(todo)} to run"
         print(counts, file=sys.stderr, flush=True)
-    if lines:
-        print("\n".join(lines))
+    for line in described(found):
+        print(line)
     return 0 if refusal is None else refusal.exit_code
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from stillage.audit.given import AuditModel, AuditModels, AuditSettings, Trainin
 from stillage.errors import ConfigError
 from stillage.experiment.inputs import (
     base_result,
+    load_untrained,
     model_source,
     start_of,
     tokenizer_of,
@@ -22,15 +22,14 @@ from stillage.experiment.inputs import (
 from stillage.experiment.specs import OUTSIDE, ModelSpec
 from stillage.measures.measure import Measure, MeasureInput, check_measured
 from stillage.measures.params import measure_params
-from stillage.rng import derive
 from stillage.run.audit_config import AuditConfig
-from stillage.run.folder import read_json, read_table, sha256_file, write_json, write_table
+from stillage.run.folder import read_table, sha256_file, write_json, write_table
 from stillage.run.results import write_results
-from stillage.run.stages import MANIFEST
+from stillage.run.stages import read_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
     from stillage.data.split import Split
     from stillage.experiment.context import Context
@@ -52,17 +51,13 @@ def audit(context: Context, folder: Path) -> None:
     audited = run_audit(
         records, run_models(context), audit_settings(context), training_facts(context)
     )
-    write_table(folder / "scores.parquet", audited.scores)
-    write_table(folder / "extraction.parquet", audited.extraction)
-    write_table(folder / "memorization.parquet", audited.memorization)
-    if audited.counterfactual is not None:
-        write_table(folder / "counterfactual.parquet", audited.counterfactual)
-    prefixes = {
-        "nonmembers": [record.id for record in records.prefixes.nonmembers],
-        "private": [record.id for record in records.prefixes.members],
-    }
-    if any(prefixes.values()):
-        write_json(folder / "prefix.json", prefixes)
+    for name in ("scores", "extraction", "memorization", "counterfactual"):
+        if (table := getattr(audited, name)) is not None:
+            write_table(folder / f"{name}.parquet", table)
+    drawn = {"nonmembers": records.prefixes.nonmembers, "private": records.prefixes.members}
+    if any(drawn.values()):
+        ids = {part: [record.id for record in prefix] for part, prefix in drawn.items()}
+        write_json(folder / "prefix.json", ids)
     write_results(folder / "results.parquet", audited.results)
     write_json(folder / "validity.json", audited.validity)
 
@@ -76,9 +71,15 @@ def make_measure(context: Context, measure: Measure, folder: Path) -> None:
     use_threads(context)
     specs = context.asked if measure.asks_models else ()
     models = tuple(audit_model(context, spec) for spec in specs)
-    records = audit_records(context, read_split(context.run / "data"))
+    split = read_split(context.run / "data")
+
+    def choose() -> AuditRecords:
+        records = audit_records(context, split)
+        return records if measure.evaluates else replace(records, records=(), parts=())
+
     given = MeasureInput(
-        records=records if measure.evaluates else replace(records, records=(), parts=()),
+        split=split,
+        choose=choose,
         models=tuple(model for model in models if model.name != OUTSIDE),
         elsewhere=tuple(model for model in models if model.name == OUTSIDE),
         settings=replace(
@@ -116,10 +117,7 @@ def read_needed(run: Path, measure: Measure, name: str) -> pa.Table:
 
 
 def only(audit: AuditConfig, names: tuple[str, ...]) -> AuditConfig:
-    """Keep the named settings and those of HARMLESS; the others at their defaults.
-
-    So nothing but what is in its key can decide a stage's numbers.
-    """
+    """Keep the named settings and HARMLESS, so that only what is in its key decides."""
     kept = {name: getattr(audit, name) for name in (*names, *HARMLESS)}
     return replace(AuditConfig(), **kept)
 
@@ -175,68 +173,50 @@ def audit_model(context: Context, spec: ModelSpec) -> AuditModel:
 def load_start(context: Context, spec: ModelSpec) -> PreTrainedModel:
     """Load the weights that a model's training started from."""
     from stillage.experiment.train_stage import pruned_base
-    from stillage.models.load import load_on_device
 
     tokenizer = tokenizer_of(context, spec)
     if (cut := pruned_base(context, spec, tokenizer)) is not None:
         return cut
     kind = "teacher" if spec.name.startswith("teacher") else "student"
-    seed = derive(context.config.seed, "weights", kind)
-    return load_on_device(start_of(context, spec), tokenizer, seed)
+    return load_untrained(context, start_of(context, spec), tokenizer, kind)
 
 
 def training_facts(context: Context) -> TrainingFacts:
     """Read what the run's stages wrote down of their training."""
-    student = next((spec for spec in context.specs if spec.name == "student"), None)
     trains = any(spec.is_trained for spec in context.specs)
-    is_cut = student is not None and bool(student.pruned_from)
-    has_start = student is not None and student.is_trained and not is_cut
+    trained = [spec for spec in context.specs if spec.name == "student" and spec.is_trained]
+    is_cut = any(spec.pruned_from for spec in trained)
+    untrained = None
+    if trained and not is_cut:
+        untrained = partial(load_untrained, context, trained[0].start, kind="student")
     return TrainingFacts(
         met=ids_by_stage(context),
         fingerprints=partial(fingerprints, context) if trains else None,
         learns_public=learns_public(context),
         reads_corpus=bool(context.config.lm.path),
-        load_untrained=partial(load_untrained, context, student)
-        if student is not None and has_start
-        else None,
+        load_untrained=untrained,
         why_no_untrained="it is cut from its teacher" if is_cut else "no student was trained here",
     )
 
 
-def load_untrained(
-    context: Context, student: ModelSpec, tokenizer: PreTrainedTokenizerFast
-) -> PreTrainedModel:
-    """Load the student as it was before any training."""
-    from stillage.models.load import load_on_device
-
-    seed = derive(context.config.seed, "weights", "student")
-    return load_on_device(student.start, tokenizer, seed)
-
-
 def ids_by_stage(context: Context) -> dict[str, list[str]]:
     """List the ids that each stage of this run learned from, as it wrote them down."""
-    names = ["tokenizer", *(spec.name for spec in context.specs if spec.is_trained)]
-    paths = {name: context.run / name / "provenance.parquet" for name in names}
-    return {
-        name: read_table(path).column("id").to_pylist()
-        for name, path in paths.items()
-        if path.is_file()
-    }
+    found: dict[str, list[str]] = {}
+    for name in ("tokenizer", *(spec.name for spec in context.specs if spec.is_trained)):
+        path = context.run / name / "provenance.parquet"
+        if path.is_file():
+            found[name] = read_table(path).column("id").to_pylist()
+    return found
 
 
 def fingerprints(context: Context) -> tuple[dict[str, str], dict[str, str]]:
-    """Return by file the sha256 that the stages wrote down, and those now.
-
-    Of the records, the tokenizer and every trained model.
-    """
+    """Return each file's sha256, then and now: records, tokenizer, trained models."""
     expected: dict[str, str] = {}
     for name in ("data", "tokenizer", *(spec.name for spec in context.specs if spec.is_trained)):
-        manifest = context.run / name / MANIFEST
-        files: Mapping[str, str] = read_json(manifest)["files"] if manifest.is_file() else {}
-        kept = [
-            path for path in files if name == "data" or path.startswith(("model/", "tokenizer"))
-        ]
-        expected |= {f"{name}/{path}": files[path] for path in kept}
+        manifest = read_manifest(context.run / name)
+        for path, digest in manifest["files"].items() if manifest is not None else ():
+            if name == "data" or path.startswith(("model/", "tokenizer")):
+                expected[f"{name}/{path}"] = digest
     now = {path: context.run / path for path in expected}
     return expected, {
         path: sha256_file(file) if file.is_file() else "nothing" for path, file in now.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,7 @@ from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
 from stillage.errors import ConfigError
-from stillage.experiment.self_prompted_specs import self_prompted_specs
-from stillage.experiment.shadow_specs import shadow_specs
+from stillage.experiment.serving_models import self_prompted_specs, shadow_specs
 from stillage.experiment.specs import INIT, OUTSIDE, ModelSpec, model_specs, outside_specs
 from stillage.measures import MEASURES
 from stillage.measures.measure import asked_measures
@@ -42,12 +41,15 @@ class Context:
 
     config: Config
     specs: tuple[ModelSpec, ...]
-    method_params: object
     stop: Stop
     progress: Progress
     store: Path | None = None  # where stages lie that several runs share
     plugins: tuple[Plugin, ...] = ()  # code of the user's, from --plugin
     team: Team | None = None  # where several processes do this run
+
+    def model(self, name: str) -> ModelSpec:
+        """The model of that name; there must be one."""
+        return next(spec for spec in self.specs if spec.name == name)
 
     def doing(self, stage: str, model: str) -> Doing:
         """Tell how far the loops of a stage are that concern one model."""
@@ -89,15 +91,8 @@ class Context:
         assert isinstance(plain, dict)
         deciders = {name: value for name, value in plain.items() if name not in HARMLESS}
         distill = self.config.distill
-        deciders |= deciding(
-            self.plugins,
-            [
-                *self.config.audit.attacks,
-                *self.config.audit.measures,
-                distill.method,
-                *distill.params.values(),
-            ],
-        )
+        named = (*self.config.audit.attacks, *self.config.audit.measures)
+        deciders |= deciding(self.plugins, [*named, distill.method, *distill.params.values()])
         return sha256_text(str(deciders))[:12]
 
 
@@ -110,7 +105,7 @@ def make_context(
     plugins: tuple[Plugin, ...] = (),
     team: Team | None = None,
 ) -> Context:
-    """Check numbers and names, and sort out the models. No torch.
+    """Check numbers and names, and sort out the models; without torch.
 
     ConfigError for a number out of its range, for data that cannot be, for an unknown method,
     setting of it, attack or measure.
@@ -126,7 +121,6 @@ def make_context(
     return Context(
         config=config,
         specs=specs,
-        method_params=params,
         stop=stop,
         progress=progress,
         store=store,
@@ -144,11 +138,11 @@ def serving_specs(specs: tuple[ModelSpec, ...], config: Config) -> tuple[ModelSp
         if name not in known:
             raise unknown("attack", name, known, "")
     chosen_attacks(config.audit)
-    check_needed_part(config, ATTACKS)
+    asking = [ATTACKS[name] for name in config.audit.attacks if name in ATTACKS]
+    check_needed_part(config, asking)
     measure_params(config.audit)
     for measure in asked_measures(MEASURES, config, [spec.name for spec in specs]):
         measure.check(config)
-    asking = [ATTACKS[name] for name in config.audit.attacks if name in ATTACKS]
     return (
         *outside_specs(specs, config, asking),
         *self_prompted_specs(specs, config),
@@ -156,13 +150,9 @@ def serving_specs(specs: tuple[ModelSpec, ...], config: Config) -> tuple[ModelSp
     )
 
 
-def check_needed_part(config: Config, attacks: Mapping[str, Attack]) -> None:
+def check_needed_part(config: Config, attacks: Sequence[Attack]) -> None:
     """ConfigError for an attack on a response's needed part where its end is not set."""
-    asked = [
-        name
-        for name in config.audit.attacks
-        if name in attacks and any(query.transform == "needed" for query in attacks[name].queries)
-    ]
+    asked = [one.name for one in attacks if any(ask.transform == "needed" for ask in one.queries)]
     if asked and not config.data.needed_until:
         raise ConfigError(
             "An attack reads the needed part of a response, and nobody said where that ends.",

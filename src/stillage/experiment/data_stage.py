@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stillage.audit.few_records import few_records_words
 from stillage.errors import DataError
 from stillage.experiment.inputs import records_of, write_ids
-from stillage.experiment.specs import OUTSIDE, needed_parts, reads_corpus
+from stillage.experiment.specs import OUTSIDE, needed_parts, reads_corpus, trains_on_answers
 from stillage.measures.dp import check_coins
 from stillage.models.outside import tokenizer_source
 from stillage.types import Part, Record
@@ -22,13 +22,8 @@ if TYPE_CHECKING:
     from stillage.experiment.context import Context
 
 LOG = logging.getLogger("stillage")
-LEAST_RECORDS: Mapping[Part, int] = {
-    "private": 2,
-    "nonmembers": 2,
-    "public": 1,
-    "counterfactual": 1,
-    "test": 1,
-}
+LEAST_RECORDS: Mapping[Part, int] = {"private": 2, "nonmembers": 2}
+"""Of other parts one record is enough."""
 
 
 def make_data(context: Context, folder: Path) -> None:
@@ -65,31 +60,19 @@ def check_split(context: Context, split: Split) -> None:
 
     config = context.config
     for part in needed_parts(config, context.specs):
-        count = len(split.records_by_part.get(part, []))
-        if count < LEAST_RECORDS.get(part, 1):
+        count, least = len(split.records_by_part.get(part, [])), LEAST_RECORDS.get(part, 1)
+        if count < least:
+            left = {"counterfactual": ": --audit.counterfactual false."}.get(part, " (--stages).")
             raise DataError(
                 f"The part {part} has too few records for this run.",
-                f"{part}: {count}, needed: {LEAST_RECORDS.get(part, 1)}; all parts: {split.counts}",
+                f"{part}: {count}, needed: {least}; all parts: {split.counts}",
                 "Give a file for it (data.files), a larger share (data.shares), or leave out what "
-                "needs it"
-                + (
-                    ": --audit.counterfactual false."
-                    if part == "counterfactual"
-                    else " (--stages)."
-                ),
+                f"needs it{left}",
             )
     if "audit" in config.stages:
-        for column in kept_columns(
-            config
-        ):  # what the audit would stumble over, after hours of training
-            values_of(
-                [
-                    record
-                    for part in ("private", "nonmembers")
-                    for record in split.records_by_part[part]
-                ],
-                column,
-            )
+        asked = [*split.records_by_part["private"], *split.records_by_part["nonmembers"]]
+        for column in kept_columns(config):  # the audit would stumble here, after the training
+            values_of(asked, column)
     check_public_answers(context, split.records_by_part.get("public", []))
     check_needed(split, context.config.data.needed_until)
 
@@ -101,8 +84,6 @@ def check_public_answers(context: Context, public: Sequence[Record]) -> None:
     there are none at all, other models may learn from nothing else.
     """
     from stillage.data.unanswered import with_answers
-    from stillage.distill.methods import METHODS
-    from stillage.distill.settings import needs_answers
 
     having = len(with_answers(public))
     if having == len(public):
@@ -110,7 +91,7 @@ def check_public_answers(context: Context, public: Sequence[Record]) -> None:
     needing = {
         spec.name: spec.method
         for spec in context.specs
-        if spec.trained_on == "public" and needs_answers(METHODS[spec.method], dict(spec.params))
+        if spec.trained_on == "public" and trains_on_answers(spec)
     }
     method = needing.get("student")
     others = [name for name, used in needing.items() if name != "student" and used != method]
@@ -145,11 +126,8 @@ def make_tokenizer(context: Context, folder: Path) -> None:
     else:
         used = records_of(context, "public")
         if not used:
-            raise DataError(
-                "There are no public records to fit a tokenizer on.",
-                "public: 0",
-                "Give --tokenizer.path.",
-            )
+            what = "There are no public records to fit a tokenizer on."
+            raise DataError(what, "public: 0", "Give --tokenizer.path.")
         template = context.config.data.template
         texts = [render_prompt(record, template, None) + record.response for record in used]
         tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)

@@ -12,7 +12,7 @@ from stillage.audit.group_labels import group_labels
 from stillage.audit.queries import scored_tokens
 from stillage.experiment.audit_stage import audit_model, audit_settings
 from stillage.experiment.inputs import base_result, records_of, use_threads
-from stillage.experiment.specs import MINIMAL, REFERENCE, ModelSpec
+from stillage.experiment.specs import ALONE, MINIMAL, ModelSpec
 from stillage.models.limits import new_tokens, special_ids
 from stillage.run.config import Config
 from stillage.run.folder import write_table
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BY_GROUP = ("rouge_l", "exact_match", "needed_exact")
 """Columns of samples.parquet that are shown by group too, where they are measured."""
-GAINS = (("student", REFERENCE), (MINIMAL, REFERENCE), (MINIMAL, "student"))
+GAINS = (("student", ALONE), (MINIMAL, ALONE), (MINIMAL, "student"))
 """Pairs of models whose quality is compared on the same records: what the first gains."""
 
 
@@ -70,24 +70,18 @@ def evaluate(context: Context, folder: Path) -> None:
     base = base_result(context, "evaluate")
     level = config.audit.level
     references = [references_of(record) for _ in context.models for record in asked]
+    group_of, pairs = split.group_of, gain_pairs(context.models)
     results = text_results(
-        samples, level=level, base=base, references=references, group_of=split.group_of
+        samples, level=level, base=base, references=references, group_of=group_of
     )
-    results += gain_results(
-        samples, gain_pairs(context.models), level=level, base=base, group_of=split.group_of
-    )
-    groups = [split.group_of.get(record.id, "") for record in records]
-    results += likelihood_results(
-        stats,
-        [record.response for record in records],
-        level=level,
-        base=base,
-        clusters=cluster_numbers([record.id for record in records], groups),
-    )
+    results += gain_results(samples, pairs, level=level, base=base, group_of=group_of)
+    responses, ids = [record.response for record in records], [record.id for record in records]
+    clusters = cluster_numbers(ids, [group_of.get(id_, "") for id_ in ids])
+    results += likelihood_results(stats, responses, level=level, base=base, clusters=clusters)
     if columns := config.data.slice_by:
         labels = group_labels(split, columns)
         results += quality_by_group(
-            samples, BY_GROUP, labels, columns, split.group_of, level=level, base=base
+            samples, BY_GROUP, labels, columns, group_of, level=level, base=base
         )
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)

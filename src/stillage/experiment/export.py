@@ -73,19 +73,11 @@ def is_stage(path: Path) -> bool:
 def check_target(run: Path, target: Path) -> None:
     """ConfigError unless the target can become a new folder outside the run."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(
-            f"The folder {target} is not new.",
-            "it has files",
-            "Give a folder that is not there yet.",
-        )
+        what, fix = f"The folder {target} is not new.", "Give a folder that is not there yet."
+        raise ConfigError(what, "it has files", fix)
+    fix = "Give another folder."
     above = next(path for path in (target, *target.parents) if path.exists() or path.is_symlink())
     if not above.is_dir():
-        raise ConfigError(
-            f"{target} cannot be a folder.", f"in its place: {above}", "Give another folder."
-        )
+        raise ConfigError(f"{target} cannot be a folder.", f"in its place: {above}", fix)
     if target.resolve().is_relative_to(run.resolve()):
-        raise ConfigError(
-            "A copy cannot lie in the run itself.",
-            f"{target} lies in {run}",
-            "Give another folder.",
-        )
+        raise ConfigError("A copy cannot lie in the run itself.", f"{target} lies in {run}", fix)

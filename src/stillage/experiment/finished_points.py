@@ -11,10 +11,7 @@ from stillage.run.sweep import gather, is_reported, point_state, points_of
 
 
 def finished_points(out: Path, failed: Mapping[str, Exception]) -> list[SweepPoint]:
-    """Gather a sweep's results and how each point ended; failed: points, and why.
-
-    DataError where no point is finished and none failed.
-    """
+    """Gather a sweep's results and how its points ended; DataError where none did."""
     if not gather(out) and not failed:
         raise DataError(
             f"No point of the sweep {out} is finished.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from stillage.run.parse import build, changed_numbers, from_yaml
 from stillage.run.stages import MANIFEST, Stage, recorded_key, stage_keys
 from stillage.run.store import check_store
 
-LOG = logging.getLogger("stillage")
 DATA, TOKENIZER, REPORT = "data", "tokenizer", "report"
 INPUTS = "inputs"
 """Where a run finds what Python handed over in memory."""
@@ -27,25 +25,28 @@ def earlier_config(run: Path) -> Config | None:
     return build(from_yaml(path.read_text(encoding="utf-8"), str(path))) if path.is_file() else None
 
 
-def check_folder(context: Context, stages: Sequence[Stage], accept_changes: bool) -> None:
+def check_folder(context: Context, stages: Sequence[Stage], accept_changes: bool) -> str:
     """Refuse a folder whose stages would be done over for other settings; show them.
 
-    ConfigError for that, unless no model was trained there, and errors as `check_whole`. Settings
-    that change no stage that was begun need no permission. Writes nothing.
+    ConfigError for that, and errors as `check_whole`. Where no model was trained there, no
+    permission is needed: returns the changed settings, to be told; else empty. Writes nothing.
     """
-    config = context.config
     check_whole(context)
-    before = earlier_config(config.out)
-    if before is None:
-        return
-    again = [] if accept_changes else done_over(context, stages, before)
-    if again and took_a_model(config.out):
+    run, before = context.run, earlier_config(context.run)
+    again = [] if before is None else done_over(context, stages, before)
+    if before is None or not again:
+        return ""
+    changes = listed(changed_numbers(before, context.config))
+    if not took_a_model(run):
+        return changes
+    if not accept_changes:
         raise ConfigError(
-            f"The folder {config.out} holds a run with other settings.",
-            listed(changed_numbers(before, config)),
+            f"The folder {run} holds a run with other settings.",
+            changes,
             f"Give --accept-changes to do these again: {listed([stage.name for stage in again])} "
             "(what is finished is set aside), or another --out.",
         )
+    return ""
 
 
 def check_whole(context: Context) -> None:
@@ -54,11 +55,8 @@ def check_whole(context: Context) -> None:
     ours = (".lock", INPUTS)
     strange = [path.name for path in out.iterdir() if path.name not in ours] if out.is_dir() else []
     if strange and "config.yaml" not in strange:
-        raise ConfigError(
-            f"The folder {out} has files, but no run of ours.",
-            f"found: {', '.join(sorted(strange)[:5])}",
-            "Choose another folder with --out.",
-        )
+        what, found = f"The folder {out} has files, but no run of ours.", sorted(strange)[:5]
+        raise ConfigError(what, f"found: {', '.join(found)}", "Choose another folder with --out.")
     if context.store is None:
         check_store(out)
 
@@ -81,49 +79,28 @@ def took_a_model(run: Path) -> bool:
     return bool(finished) or any(run.glob("*/checkpoints/*"))
 
 
-def say_done_over(context: Context, stages: Sequence[Stage]) -> None:
-    """Warn where a folder without a trained model is used for other settings."""
-    before = earlier_config(context.run)
-    again = [] if before is None else done_over(context, stages, before)
-    if before is not None and again and not took_a_model(context.run):
-        changes = listed(changed_numbers(before, context.config))
-        LOG.warning(
-            "%s held no model yet, and is done over with other settings: %s", context.run, changes
-        )
-
-
 def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list[Stage]:
-    """List the stages in the folder, but the report, whose key the settings change.
+    """List the finished and begun stages whose key the settings change.
 
-    Finished or begun; the report takes seconds. before: the config that the folder was made with;
-    where what it names is gone, nothing of it can be kept.
+    But the report, which takes seconds. before: the config that the folder was made with; where
+    what it names is gone, nothing of it can be kept.
     """
     if not changed_numbers(before, context.config):
         return []
     now = stage_keys(stages)
-    there = {
-        stage.name: recorded_key(context.run / stage.name)
+    others = [
+        stage
         for stage in stages
         if stage.name != REPORT
-    }
-    others = [
-        stage for stage in stages if there.get(stage.name) and there[stage.name] != now[stage.name]
+        and recorded_key(context.run / stage.name) not in ("", now[stage.name])
     ]
     if not others:
         return []
+    earlier = replace(before, out=context.run)
+    given = (context.stop, context.progress, context.store)
     try:
-        then = stage_keys(
-            plan(
-                make_context(
-                    replace(before, out=context.config.out),
-                    context.stop,
-                    context.progress,
-                    context.store,
-                    plugins=context.plugins,
-                    team=context.team,
-                )
-            )
-        )
+        then = make_context(earlier, *given, plugins=context.plugins, team=context.team)
+        keys = stage_keys(plan(then))
     except UserError:
         return others
-    return [stage for stage in others if then.get(stage.name) != now[stage.name]]
+    return [stage for stage in others if keys.get(stage.name) != now[stage.name]]

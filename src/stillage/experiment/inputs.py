@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillage.audit.partners import check_pair
 from stillage.experiment.specs import ModelSpec
+from stillage.models.outside import weights_named
+from stillage.models.source import adapter_of, check_folder_ahead
+from stillage.rng import derive
 from stillage.run.config import ModelConfig
 from stillage.run.folder import write_table
 from stillage.types import Part, Record, Result
@@ -31,11 +35,6 @@ def write_ids(path: Path, ids: Sequence[str]) -> None:
     write_table(path, pa.table({"id": pa.array(sorted(set(ids)), pa.string())}))
 
 
-def spec_named(context: Context, name: str) -> ModelSpec:
-    """Find the model of this name among those of the run."""
-    return next(spec for spec in context.specs if spec.name == name)
-
-
 def model_source(context: Context, spec: ModelSpec) -> ModelConfig:
     """Say where the finished weights of a model are."""
     if not spec.is_trained:
@@ -56,7 +55,32 @@ def start_of(context: Context, spec: ModelSpec) -> ModelConfig:
     """Say where training starts: from the model's own start, or another's weights."""
     if not spec.starts_from:
         return spec.start
-    return model_source(context, spec_named(context, spec.starts_from))
+    return model_source(context, context.model(spec.starts_from))
+
+
+def load_untrained(
+    context: Context, start: ModelConfig, tokenizer: PreTrainedTokenizerFast, kind: str
+) -> PreTrainedModel:
+    """Load where a training starts; kind: teacher or student, the seed of new weights."""
+    from stillage.models.load import load_on_device
+
+    return load_on_device(start, tokenizer, derive(context.config.seed, "weights", kind))
+
+
+def check_given(context: Context) -> None:
+    """Refuse non-models, adapters without a base, one model as teacher and student.
+
+    By their files alone, before a run and in dry runs: a hub id is checked when it is loaded.
+    ModelError, ConfigError.
+    """
+    for start in dict.fromkeys(spec.start for spec in context.specs):
+        if start.path:
+            check_folder_ahead(start.path, start.revision)
+        if start.adapter:
+            adapter_of(start.adapter, needs_base=not start.path)
+    given = [spec for spec in context.asked if not spec.is_trained and spec.start.source]
+    keys = {spec.name: weights_named(spec.start) for spec in given}
+    check_pair(keys, {spec.name: spec.start.source for spec in given})
 
 
 def use_threads(context: Context) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from stillage.models.outside import (
 )
 from stillage.models.source import check_place
 from stillage.plugins.plugin import deciding
-from stillage.run.config import Config, ModelConfig, TrainConfig
+from stillage.run.config import Config, ModelConfig
 from stillage.run.parse import to_plain
 from stillage.run.stages import Stage
 
@@ -46,18 +46,14 @@ NOT_THE_AUDITS = (
 
 
 def plan(context: Context) -> list[Stage]:
-    """List the stages in order, inputs first.
-
-    ModelError where a run that trains nothing names a model that is not there.
-    """
+    """List the stages in order, inputs first; ModelError for a given model not there."""
     config = context.config
     stages = [data_plan(context)]
     if any(not spec.start.source or spec.is_trained for spec in context.specs):
         stages.append(tokenizer_plan(context))
-    own = [
-        spec for spec in context.specs if spec.is_trained and not spec.shadow and not spec.imitates
-    ]
-    stages += [train_stage(context, spec) for spec in own]
+    for spec in context.specs:
+        if spec.is_trained and not spec.shadow and not spec.imitates:
+            stages.append(train_stage(context, spec))
     for spec in context.specs if "distill" not in config.stages else ():
         if spec.start.path:
             check_place(spec.start.path, spec.start.revision)
@@ -67,28 +63,22 @@ def plan(context: Context) -> list[Stage]:
         before = [stage.name for stage in stages if stage.name != "evaluate"]
         others = shadow_stages(context)
         others += [train_stage(context, spec) for spec in context.specs if spec.imitates]
-        names = [spec.name for spec in context.specs]
         stages += others
         stages.append(audit_plan(context, [*before, *(stage.name for stage in others)]))
-        stages += [
-            measure_plan(context, measure, before)
-            for measure in asked_measures(MEASURES, config, names)
-        ]
+        names = [spec.name for spec in context.specs]
+        for measure in asked_measures(MEASURES, config, names):
+            stages.append(measure_plan(context, measure, before))
     return [*stages, report_plan(context, [stage.name for stage in stages])]
-
-
-def belonging(stage: str) -> tuple[str, ...]:
-    """Name the stages that belong to another: who asks for that one asks for them."""
-    return tuple(MEASURES) if stage == "audit" else ()
 
 
 def data_plan(context: Context) -> Stage:
     """Plan the reading and drawing of the records."""
     config = context.config
+    extracted = {"extract": "".join(kept_columns(config))}
     return Stage(
         name="data",
         settings={
-            "data": data_settings(config),
+            "data": without(config.data, "needed_until") | extracted,
             "seed": config.seed,
             **({"audits": "audit" in config.stages} if config.data.train_on else {}),
         },
@@ -221,8 +211,13 @@ def keyed(context: Context, stages: Sequence[Stage]) -> list[Stage]:
 def given_models(specs: Sequence[ModelSpec]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Return the hashes of all files of the given models, and where each starts."""
     given = [spec for spec in specs if not spec.is_trained]
-    models = {path: digest for spec in given for path, digest in outside_model(spec.start).items()}
+    models = files_of(spec.start for spec in given)
     return models, {spec.name: as_plain(spec.start) for spec in given}
+
+
+def files_of(starts: Iterable[ModelConfig]) -> dict[str, str]:
+    """Return the sha256 of every file that the starts name, by path."""
+    return {path: digest for start in starts for path, digest in outside_model(start).items()}
 
 
 def shadow_stages(context: Context) -> list[Stage]:
@@ -243,47 +238,37 @@ def shadow_stages(context: Context) -> list[Stage]:
 def train_stage(context: Context, spec: ModelSpec) -> Stage:
     """Plan the training of one model."""
     assert spec.train is not None
-    before = [
-        other
-        for other in context.specs
-        if other.name in (spec.teacher, spec.pruned_from, spec.starts_from)
-    ]
+    names = (spec.teacher, spec.pruned_from, spec.starts_from)
+    before = [other for other in context.specs if other.name in names]
     teachers = [other for other in before if other.name != spec.starts_from]
-    outside = outside_model(spec.start)
-    for teacher in teachers:
-        outside |= {} if teacher.is_trained else outside_model(teacher.start)
-    beside: dict[str, object] = {}
-    if spec.pruned_from or spec.base is not None:
-        beside["pruned"] = spec.pruned_from
-    if spec.base is not None:
-        beside["base"] = as_plain(spec.base)
-        outside |= outside_model(spec.base)
-    if spec.starts_from:
-        beside["starts_from"] = spec.starts_from
-    if spec.shadow:
-        beside["shadow"] = spec.shadow
-    if spec.imitates:
-        beside["self_prompt_texts"] = context.config.audit.self_prompt_texts
+    bases = [] if spec.base is None else [spec.base]
+    given = [teacher.start for teacher in teachers if not teacher.is_trained]
+    outside = files_of([spec.start, *given, *bases])
+    beside = {
+        "pruned": spec.pruned_from if spec.pruned_from or bases else None,
+        "base": as_plain(spec.base) if bases else None,
+        "starts_from": spec.starts_from or None,
+        "shadow": spec.shadow or None,
+        "self_prompt_texts": context.config.audit.self_prompt_texts if spec.imitates else None,
+    }
     if reads_corpus(context.config, spec):
-        beside["lm"] = as_plain(context.config.lm)
-        if not Path(context.config.lm.path).exists():
-            raise DataError(
-                "The plain-text corpus is missing.",
-                f"lm.path: {context.config.lm.path}",
-                "Check the path.",
-            )
-        outside |= outside_folder(context.config.lm.path)
+        lm = context.config.lm
+        beside["lm"] = as_plain(lm)
+        if not Path(lm.path).exists():
+            what = "The plain-text corpus is missing."
+            raise DataError(what, f"lm.path: {lm.path}", "Check the path.")
+        outside |= outside_folder(lm.path)
     return Stage(
         name=spec.name,
         settings={
             "start": as_plain(spec.start),
-            "train": train_settings(spec.train),
+            "train": without(spec.train, "checkpoint_every_s", "gradient_checkpointing"),
             "method": spec.method,
             "params": dict(spec.params),
             "trained_on": spec.trained_on,
             "seed": context.config.seed,
             "teacher": [as_plain(teacher.start) for teacher in teachers],
-            **beside,
+            **{name: value for name, value in beside.items() if value is not None},
             **deciding(context.plugins, [spec.method, *dict(spec.params).values()]),
         },
         inputs=("data", "tokenizer", *(other.name for other in before if other.is_trained)),
@@ -305,16 +290,6 @@ def without(group: object, *names: str) -> dict[str, Any]:
     return {name: value for name, value in as_plain(group).items() if name not in names}
 
 
-def train_settings(options: TrainConfig) -> dict[str, Any]:
-    """Return the training settings that decide the weights."""
-    return without(options, "checkpoint_every_s", "gradient_checkpointing")
-
-
 def needed_until(config: Config) -> dict[str, str]:
     """Return the setting data.needed_until for stages that measure that part, if set."""
     return {"needed_until": config.data.needed_until} if config.data.needed_until else {}
-
-
-def data_settings(config: Config) -> dict[str, Any]:
-    """Return the settings that decide the split, and the column extraction needs."""
-    return without(config.data, "needed_until") | {"extract": "".join(kept_columns(config))}

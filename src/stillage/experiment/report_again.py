@@ -17,7 +17,15 @@ from stillage.run.finished import unfinished
 from stillage.run.folder import write_text
 from stillage.run.lock import check_free, locked
 from stillage.run.parse import changed_numbers, to_yaml
-from stillage.run.stages import link, read_manifest, stage_folder, stage_key, started_with, status
+from stillage.run.stages import (
+    key_of,
+    link,
+    read_manifest,
+    recorded_key,
+    stage_folder,
+    started_with,
+    status,
+)
 from stillage.run.store import check_store
 
 
@@ -36,15 +44,7 @@ def report_again(context: Context, say: Callable[[str], None], *, only_say: bool
     check_finished(context, names)
     stage = report_plan(context, names)
     stage = stage if only_say else keyed(context, [stage])[0]
-    manifests = {name: read_manifest(run / name) or {} for name in names}
-    key = stage_key(
-        stage.name,
-        stage.settings,
-        {name: one["key"] for name, one in manifests.items()},
-        {},
-        stage.schema,
-        stage.secret,
-    )
+    key = key_of(stage, {name: recorded_key(run / name) for name in names})
     folder = stage_folder(run, stage, key, context.store)
     state = status(folder, stage, key)
     say(f"{REPORT}: {'skipped, ' if state.is_done else ''}{state.reason}")
@@ -91,12 +91,8 @@ def stage_names(context: Context) -> list[str]:
         except UserError:
             if made is None:
                 raise
-    begun = [
-        path.name
-        for path in sorted(context.run.iterdir())
-        if path.name != REPORT and started_with(path)
-    ]
-    return list(dict.fromkeys([*made["inputs"], *begun]))
+    begun = [path.name for path in sorted(context.run.iterdir()) if started_with(path)]
+    return [name for name in dict.fromkeys([*made["inputs"], *begun]) if name != REPORT]
 
 
 def check_finished(context: Context, names: Sequence[str]) -> None:

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from stillage.errors import ConfigError, Interrupted, UserError
 from stillage.experiment.context import Context
-from stillage.experiment.folders import check_folder, is_whole, say_done_over
-from stillage.experiment.given_models import check_given
-from stillage.experiment.plan import belonging, keyed, plan
+from stillage.experiment.folders import check_folder, is_whole
+from stillage.experiment.inputs import check_given
+from stillage.experiment.plan import keyed, plan
 from stillage.experiment.report_stage import REPORT
 from stillage.experiment.specs import check_files
+from stillage.measures import MEASURES
 from stillage.run.children import Parent, command_of, ready, run_together
 from stillage.run.environment import environment, package_versions
 from stillage.run.folder import full_disk_interrupts, read_json, remove, write_json, write_text
 from stillage.run.lock import check_free, locked
 from stillage.run.parse import to_yaml
-from stillage.run.schedule import Planned, Schedule, described, schedule
+from stillage.run.schedule import Planned, Schedule, Task, schedule
 from stillage.run.stages import NOT_DONE, Stage, link, run_stage, stage_folder, stage_keys, status
 
 LOG = logging.getLogger("stillage")
@@ -33,11 +34,11 @@ def plans_of(
     contexts: Mapping[str, Context], until: str = ""
 ) -> dict[str, tuple[Context, list[Stage]]]:
     """Plan each run up to the stage `until`. Errors as `plan` and `needed_for`."""
-    plans = {name: (context, plan(context)) for name, context in contexts.items()}
-    return {
-        name: (context, needed_for(stages, until) if until else stages)
-        for name, (context, stages) in plans.items()
-    }
+    found = {}
+    for name, context in contexts.items():
+        stages = plan(context)
+        found[name] = (context, needed_for(stages, until) if until else stages)
+    return found
 
 
 def check_folders(plans: Plans, accept_changes: bool) -> None:
@@ -56,10 +57,11 @@ def check_folders(plans: Plans, accept_changes: bool) -> None:
 
 def describe_plan(
     contexts: Mapping[str, Context], until: str = "", *, accept_changes: bool = False
-) -> tuple[list[str], UserError | None]:
-    """Describe for --dry-run each stage, and the error that the run would start with.
+) -> tuple[Schedule, UserError | None]:
+    """Sort out for --dry-run what would be done, and the error it would start with.
 
-    A stage that several runs share is listed once. Nothing is written and no model is loaded.
+    Nothing is written, no model is loaded, and no records are read. Strange files, or links that
+    lead nowhere, give no plan.
     """
     plans = plans_of(contexts, until)
     refusal = None
@@ -68,8 +70,8 @@ def describe_plan(
     except UserError as error:
         refusal = error
         if not all(is_whole(context) for context, _ in plans.values()):
-            return [], refusal  # strange files, or links that lead nowhere, give no plan
-    return described(scheduled(plans)), refusal
+            plans = {}
+    return scheduled(plans), refusal
 
 
 def run_experiments(
@@ -93,8 +95,9 @@ def run_experiments(
             new += [] if (out / "config.yaml").exists() else [out]
         try:
             for context, stages in plans.values():
-                check_folder(context, stages, accept_changes)
-                say_done_over(context, stages)
+                if changes := check_folder(context, stages, accept_changes):
+                    held = "%s held no model yet, and is done over with other settings: %s"
+                    LOG.warning(held, context.run, changes)
                 write_text(context.config.out / "config.yaml", to_yaml(context.config))
                 record_environment(context)
             failed = do_stages(
@@ -115,56 +118,39 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
 
     Returns the runs that failed and why; the error of a run alone is raised.
     """
-    found = scheduled(plans)
-    for name, (context, stages) in plans.items():
-        for stage, label in zip(stages, found.of_run[name], strict=True):
-            link(context.run, stage, found.folders[label])
-    tasks = found.tasks
-    done = {label for label, task in tasks.items() if task.is_done}
-    waiting = [found.labelled(label) for label in tasks if label not in done]
+    found = scheduled_and_linked(plans)
+    states = {label: task.state for label, task in found.tasks.items()}
+    number = {label: f"[{place}/{len(states)}] {label}" for place, label in enumerate(states, 1)}
+    done = {label for label, state in states.items() if state.is_done}
     failed: dict[str, Exception] = {}
-    number = {
-        label: f"[{position}/{len(tasks)}] {label}" for position, label in enumerate(tasks, 1)
-    }
-
-    for label in (label for label in tasks if label in done):
-        say(f"{number[label]}: skipped, {tasks[label].reason}")
+    in_name_of: dict[str, str] = {}  # label -> the run for which it was begun last
+    for label in (label for label in states if label in done):
+        say(f"{number[label]}: skipped, {states[label].reason}")
+    waiting = [found.labelled(label) for label in states if label not in done]
 
     def tell(label: str, seconds: float | None) -> None:
-        starts = "starts" if tasks[label].reason == NOT_DONE else tasks[label].reason
+        starts = "starts" if states[label].reason == NOT_DONE else states[label].reason
         say(f"{number[label]}: {starts if seconds is None else f'done in {seconds:.1f} s'}")
 
-    def command(label: str) -> list[str]:
-        task = tasks[label]
-        context, _ = plans[task.run]
-        plugins = [plugin.path for plugin in context.plugins]
-        return command_of(context.run, context.store, plugins, task.stage.name)
+    def task_of(label: str) -> tuple[Context, Task]:
+        task = found.still_offered(label, failed)[0]
+        in_name_of[label] = task.run
+        return plans[task.run][0], task
 
     def give_up(label: str, error: Exception) -> None:
-        """Go on with runs that do not need this stage, or in whose name it may not fail."""
-        failed[tasks[label].run] = error
-        other = found.next_offer(label, failed)
-        if other is None:
-            failed.update(
-                {task.run: error for task in found.offers[label] if task.run not in failed}
-            )
-        else:
-            tasks[label] = other
-            waiting.insert(0, found.labelled(label))
-        waiting[:] = [
-            stage
-            for stage in waiting
-            if any(task.run not in failed for task in found.offers[stage.name])
-        ]
+        """Go on with the stages that a run needs which has not failed, this one included."""
+        for run in found.ended_by(label, in_name_of[label]):
+            failed.setdefault(run, error)
+        left = [found.labelled(label), *waiting]
+        waiting[:] = [stage for stage in left if found.still_offered(stage.name, failed)]
         say(f"{number[label]}: failed: {getattr(error, 'what', error)}")
 
     while waiting:
-        first = ready(waiting, done)[0]
-        task = tasks[first.name]
-        context, _ = plans[task.run]
-        if context.config.jobs > 1 and context.team is None and len(ready(waiting, done)) > 1:
+        first, *others = ready(waiting, done)
+        context, task = task_of(first.name)
+        if others and context.config.jobs > 1 and context.team is None:
             parent = Parent(
-                command=command,
+                command=lambda label: child_command(*task_of(label)),
                 jobs=context.config.jobs,
                 stop=context.stop,
                 progress=context.progress,
@@ -178,25 +164,38 @@ def do_stages(plans: Plans, say: Say) -> dict[str, Exception]:
         tell(first.name, None)
         try:
             tell(first.name, do_stage(context, task.stage, task.key))
+            done.add(first.name)
         except Interrupted:
             raise
         except Exception as error:
             if len(plans) == 1 or context.team is not None:  # whose others wait in that stage
                 raise
             give_up(first.name, error)
-            continue
-        done.add(first.name)
     return failed
+
+
+def scheduled_and_linked(plans: Plans) -> Schedule:
+    """Sort out what to do, and link each run's folder to its stages in a store."""
+    found = scheduled(plans)
+    for name, (context, stages) in plans.items():
+        for stage, label in zip(stages, found.of_run[name], strict=True):
+            link(context.run, stage, found.folders[label])
+    return found
+
+
+def child_command(context: Context, task: Task) -> list[str]:
+    """The command line that does one stage in a process of its own."""
+    plugins = [plugin.path for plugin in context.plugins]
+    return command_of(context.run, context.store, plugins, task.stage.name)
 
 
 def scheduled(plans: Plans) -> Schedule:
     """Sort out what the runs have to do together."""
-    return schedule(
-        {
-            name: Planned(run=context.run, store=context.store, stages=stages)
-            for name, (context, stages) in plans.items()
-        }
-    )
+    planned = {
+        name: Planned(run=context.run, store=context.store, stages=stages)
+        for name, (context, stages) in plans.items()
+    }
+    return schedule(planned)
 
 
 def do_stage(context: Context, stage: Stage, key: str) -> float:
@@ -233,16 +232,15 @@ def drop_empty_run(run: Path) -> None:
 
 
 def needed_for(stages: Sequence[Stage], until: str) -> list[Stage]:
-    """List a stage, those belonging to it and all they need. ConfigError if unknown."""
+    """List a stage and its needs, an audit's measures too; ConfigError if unknown."""
     by_name = {stage.name: stage for stage in stages}
     if until not in by_name:
-        raise ConfigError(
-            f"This config has no stage {until!r}.",
-            f"its stages: {', '.join(by_name)}",
-            "Add it to `stages`.",
-        )
+        what, values = f"This config has no stage {until!r}.", f"its stages: {', '.join(by_name)}"
+        raise ConfigError(what, values, "Add it to `stages`.")
     wanted: set[str] = set()
-    open_names = [until, *(name for name in belonging(until) if name in by_name)]
+    open_names = [until]
+    if until == "audit":  # who asks for it asks for the measures too
+        open_names += [name for name in MEASURES if name in by_name]
     while open_names:
         name = open_names.pop()
         if name not in wanted:
@@ -255,11 +253,8 @@ def record_environment(context: Context) -> None:
     """Write env.json, plugins and processes included; warn of versions that changed."""
     path = context.run / "env.json"
     if path.is_file():
-        before = read_json(path)["packages"]
-        changed = [
-            name for name, version in package_versions().items() if before.get(name) != version
-        ]
-        if changed:
+        before, now = read_json(path)["packages"], package_versions()
+        if changed := [name for name, version in now.items() if before.get(name) != version]:
             LOG.warning("other package versions than when the run began: %s", ", ".join(changed))
     added = [
         {"path": str(plugin.path), "sha256": plugin.sha256, "adds": plugin.names}

@@ -6,6 +6,7 @@ side with `jobs`, found again by its hash, whatever audit is made of them later.
 
 from __future__ import annotations
 
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +26,12 @@ def make_design(context: Context, folder: Path) -> None:
     """Write the whole design down before a shadow is trained."""
     split = read_split(context.run / "data")
     pool, design_KN = shadow_design(split, context.config.audit.shadows, context.config.seed)
-    groups = split.group_names(pool)
-    write_table(
-        folder / "design.parquet", design_table([record.id for record in pool], groups, design_KN)
-    )
+    ids, groups = [record.id for record in pool], split.group_names(pool)
+    write_table(folder / "design.parquet", design_table(ids, groups, design_KN))
 
 
 def records_in(context: Context, number: int) -> list[Record]:
-    """List what the teacher of one shadow (from 1) is trained on.
-
-    The first columns of a design do not depend on their number.
-    """
+    """List what the teacher of a shadow (from 1) learns; more shadows change nothing."""
     split = read_split(context.run / "data")
     pool, design_KN = shadow_design(split, number + number % 2, context.config.seed)
-    return [
-        record for record, is_in in zip(pool, design_KN[number - 1].tolist(), strict=True) if is_in
-    ]
+    return list(compress(pool, design_KN[number - 1].tolist()))

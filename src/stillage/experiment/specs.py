@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
+from stillage.audit.control_models import ALONE, CLEAN, CLEAN_TEACHER, MINIMAL, OUTSIDE
+from stillage.distill.methods import METHODS
+from stillage.distill.rollouts import needs_answers
+from stillage.distill.settings import params_from
 from stillage.errors import ConfigError
 from stillage.models.starts import check_starts, check_untrained
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.types import Attack, Method, Part
 
-REFERENCE = "student_no_teacher"
 INIT = "student_init"
-MINIMAL = "student_minimal"
-OUTSIDE = "outside_reference"
+"""The start that all students share, fine-tuned alone before any is distilled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +49,12 @@ class ModelSpec:
 def outside_specs(
     specs: Sequence[ModelSpec], config: Config, attacks: Sequence[Attack]
 ) -> list[ModelSpec]:
-    """List the model that a run which trains is given as audit.reference, if any.
-
-    ConfigError where no attack asks it.
-    """
+    """List the audit.reference of a run that trains; ConfigError where none asks it."""
     if not config.audit.reference or "distill" not in config.stages:
         return []
     asked = {query.party for attack in attacks for query in attack.queries}
-    if not asked & (
-        {"outside"} if any(spec.name == REFERENCE for spec in specs) else {"outside", "reference"}
-    ):
+    answered = set() if any(spec.name == ALONE for spec in specs) else {"reference"}
+    if not asked & {"outside", *answered}:
         raise ConfigError(
             "No attack of this run asks the model that is given as audit.reference.",
             f"audit.reference: {config.audit.reference}; audit.attacks: "
@@ -68,9 +66,10 @@ def outside_specs(
     return [ModelSpec(name=OUTSIDE, start=start)]
 
 
-def trains(options: TrainConfig) -> bool:
-    """Tell whether the options ask for any training at all."""
-    return options.epochs > 0 or options.max_steps > 0 or options.max_trained_tokens > 0
+def if_any(options: TrainConfig) -> TrainConfig | None:
+    """Return the options; None where they ask for no training at all."""
+    is_any = options.epochs > 0 or options.max_steps > 0 or options.max_trained_tokens > 0
+    return options if is_any else None
 
 
 def model_specs(config: Config, method: Method, params: object) -> list[ModelSpec]:
@@ -78,7 +77,7 @@ def model_specs(config: Config, method: Method, params: object) -> list[ModelSpe
 
     params: the method's, checked. ConfigError without a model, or for an untrained teacher.
     """
-    student_train = config.student_train if trains(config.student_train) else None
+    student_train = if_any(config.student_train)
     if config.distill.minimal and ("distill" not in config.stages or student_train is None):
         raise ConfigError(
             "A student that is asked only for what is needed has to be trained, and no student is.",
@@ -88,72 +87,66 @@ def model_specs(config: Config, method: Method, params: object) -> list[ModelSpe
         )
     if "distill" not in config.stages:
         return given_specs(config)
-    with_teacher = bool(method.needs_teacher(params))
-    teacher_train = config.teacher_train if trains(config.teacher_train) else None
-    check_starts(config.teacher, config.student, teacher_train, student_train)
-    audits = "audit" in config.stages
-    pruned = config.student.prune_teacher_to > 0
-    found: list[ModelSpec] = []
-    if with_teacher or audits or pruned:
-        if teacher_train is None:
-            check_untrained("teacher", config.teacher)
-        found.append(
-            ModelSpec(
-                name="teacher",
-                start=config.teacher,
-                train=teacher_train,
-                trained_on="private" if teacher_train else None,
-            )
-        )
-    clean = audits and config.audit.counterfactual and not lacks_counterfactual(config)
-    clean = clean and (with_teacher or pruned) and teacher_train is not None
-    if clean:
-        found.append(
-            ModelSpec(
-                name="teacher_counterfactual",
-                start=config.teacher,
-                train=teacher_train,
-                trained_on="counterfactual",
-            )
-        )
+    check_starts(config.teacher, config.student, if_any(config.teacher_train), student_train)
+    is_taught = bool(method.needs_teacher(params)) or config.student.prune_teacher_to > 0
+    teachers = teacher_specs(config, is_taught)
     if student_train is None:
         check_untrained("student", config.student)
-        return [*found, ModelSpec(name="student", start=config.student)]
-    initial = INIT if config.distill.init_epochs else ""
-    if initial:
-        found.append(initialised(config, student_train))
-    students = [("student", "teacher", config.distill.params)]
-    if clean:
-        students.append(("student_counterfactual", "teacher_counterfactual", config.distill.params))
+        return [*teachers, ModelSpec(name="student", start=config.student)]
+    return [*teachers, *student_specs(config, method, params, teachers)]
+
+
+def teacher_specs(config: Config, is_taught: bool) -> list[ModelSpec]:
+    """Specify the teacher and its counterfactual twin, as far as the run needs them.
+
+    is_taught: whether the student learns from a teacher or is cut from one.
+    """
+    audits, train = "audit" in config.stages, if_any(config.teacher_train)
+    if not (is_taught or audits):
+        return []
+    if train is None:
+        check_untrained("teacher", config.teacher)
+        return [ModelSpec(name="teacher", start=config.teacher)]
+    teacher = ModelSpec(name="teacher", start=config.teacher, train=train, trained_on="private")
+    asked = audits and is_taught and config.audit.counterfactual
+    if not asked or lacks_counterfactual(config):
+        return [teacher]
+    return [teacher, replace(teacher, name=CLEAN_TEACHER, trained_on="counterfactual")]
+
+
+def student_specs(
+    config: Config, method: Method, params: object, teachers: Sequence[ModelSpec]
+) -> list[ModelSpec]:
+    """Specify every student of a run that trains one; teachers: those of the run."""
+    pruned, with_teacher = config.student.prune_teacher_to > 0, method.needs_teacher(params)
+    initial = [initialised(config)] if config.distill.init_epochs else []
+    alone = ModelSpec(
+        name=ALONE,
+        start=config.student,
+        train=config.student_train,
+        trained_on="public",
+        starts_from=INIT if initial else "",
+    )
+
+    def taught(name: str, teacher: str, settings: Mapping[str, str]) -> ModelSpec:
+        return replace(
+            alone,
+            name=name,
+            method=method.name,
+            params=tuple(sorted(settings.items())),
+            teacher=teacher if with_teacher else "",
+            pruned_from=teacher if pruned else "",
+        )
+
+    found = [*initial, taught("student", "teacher", config.distill.params)]
+    if any(spec.name == CLEAN_TEACHER for spec in teachers):
+        found.append(taught(CLEAN, CLEAN_TEACHER, config.distill.params))
     if config.distill.minimal:
-        students.append((MINIMAL, "teacher", minimal_params(config, params)))
-    for name, teacher, own_params in students:
-        found.append(
-            ModelSpec(
-                name=name,
-                start=config.student,
-                train=student_train,
-                trained_on="public",
-                method=method.name,
-                params=tuple(sorted(own_params.items())),
-                teacher=teacher if with_teacher else "",
-                pruned_from=teacher if pruned else "",
-                starts_from=initial,
-            )
-        )
-    if audits and config.audit.no_teacher and (with_teacher or pruned):
-        if pruned and teacher_train is None:
-            return found  # such a student carries what that teacher saw
-        found.append(
-            ModelSpec(
-                name=REFERENCE,
-                start=config.student,
-                train=student_train,
-                trained_on="public",
-                base=config.teacher if pruned else None,
-                starts_from=initial,
-            )
-        )
+        found.append(taught(MINIMAL, "teacher", minimal_params(config, params)))
+    asked = "audit" in config.stages and config.audit.no_teacher and (with_teacher or pruned)
+    # one that is cut from a given teacher carries what that teacher saw
+    if asked and not (pruned and not teachers[0].is_trained):
+        found.append(replace(alone, base=config.teacher if pruned else None))
     return found
 
 
@@ -177,7 +170,7 @@ def minimal_params(config: Config, params: object) -> dict[str, str]:
     return {**config.distill.params, "stop_after": config.data.needed_until}
 
 
-def initialised(config: Config, student_train: TrainConfig) -> ModelSpec:
+def initialised(config: Config) -> ModelSpec:
     """Specify the start that all students share, fine-tuned alone on public records.
 
     ConfigError for negative epochs, without a validation, and where the student is an adapter or
@@ -192,14 +185,14 @@ def initialised(config: Config, student_train: TrainConfig) -> ModelSpec:
             f"{start.prune_teacher_to}",
             "Leave out init_epochs, and give a fine-tuned student.path where one is needed.",
         )
-    if not student_train.validate_every:
+    if not config.student_train.validate_every:
         raise ConfigError(
             "A start that is fine-tuned first is that of the lowest validation loss, and nothing "
             "is validated.",
             f"distill.init_epochs: {epochs:g}; student_train.validate_every: 0",
             "Set student_train.validate_every, e.g. to 1 (epoch).",
         )
-    train = replace(student_train, max_steps=0, max_trained_tokens=0, keep="best")
+    train = replace(config.student_train, max_steps=0, max_trained_tokens=0, keep="best")
     params = (("epochs", f"{epochs:g}"),)
     return ModelSpec(
         name=INIT, start=start, train=train, trained_on="public", method="init", params=params
@@ -221,16 +214,13 @@ def given_specs(config: Config) -> list[ModelSpec]:
 
 
 def needed_parts(config: Config, specs: Sequence[ModelSpec]) -> tuple[Part, ...]:
-    """The groups of records that the run cannot do without."""
-    needed: dict[Part, None] = {}
-    for spec in specs:
-        if spec.trained_on is not None:
-            needed[spec.trained_on] = None
+    """List the parts that the run cannot do without."""
+    needed: list[Part] = [spec.trained_on for spec in specs if spec.trained_on is not None]
     if "evaluate" in config.stages:
-        needed["test"] = None
+        needed.append("test")
     if "audit" in config.stages:
-        needed |= {"private": None, "nonmembers": None}
-    return tuple(needed)
+        needed.extend(("private", "nonmembers"))
+    return tuple(dict.fromkeys(needed))
 
 
 def lacks_counterfactual(config: Config) -> bool:
@@ -253,7 +243,7 @@ def missing_controls(config: Config, specs: Sequence[ModelSpec]) -> list[str]:
         config.audit.no_teacher
         and named["student"].is_trained
         and config.student.prune_teacher_to
-        and REFERENCE not in named
+        and ALONE not in named
     ):
         found.append(
             "no student without a teacher: one cut from a given teacher carries what that one saw"
@@ -278,6 +268,12 @@ def check_files(config: Config, specs: Sequence[ModelSpec]) -> None:
         )
 
 
+def trains_on_answers(spec: ModelSpec) -> bool:
+    """Tell whether a model is trained on the records' own answers, not models' texts."""
+    method = METHODS[spec.method]
+    return needs_answers(method, params_from(method, dict(spec.params)))
+
+
 def reads_corpus(config: Config, spec: ModelSpec) -> bool:
-    """Is the loss on the plain-text corpus added to this model's? To every student's."""
+    """Tell whether the loss on the plain-text corpus is added: to every student's."""
     return bool(config.lm.path) and spec.name.startswith("student")

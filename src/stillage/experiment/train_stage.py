@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,13 @@ from stillage.audit.draw_records import some_records
 from stillage.data.tokenise import make_examples
 from stillage.experiment.inputs import (
     load_finished,
+    load_untrained,
     records_of,
-    spec_named,
     start_of,
     tokenizer_of,
     use_threads,
 )
-from stillage.experiment.specs import INIT, ModelSpec, reads_corpus
+from stillage.experiment.specs import INIT, ModelSpec, reads_corpus, trains_on_answers
 from stillage.models.limits import device_name, shortest_context
 from stillage.run.folder import remove
 from stillage.types import Record
@@ -132,7 +132,7 @@ def teacher_of(
 
     if not spec.teacher:
         return None
-    teacher = spec_named(context, spec.teacher)
+    teacher = context.model(spec.teacher)
     check_same_tokenizer(tokenizer_of(context, teacher), tokenizer)
     return load_finished(context, teacher, tokenizer)
 
@@ -143,8 +143,6 @@ def training_records(context: Context, spec: ModelSpec) -> list[Record]:
     Prompts alone are left out where the method trains on the records' own answers.
     """
     from stillage.data.unanswered import with_answers
-    from stillage.distill.methods import METHODS
-    from stillage.distill.settings import needs_answers
     from stillage.experiment.shadows import records_in
 
     assert spec.trained_on is not None
@@ -155,8 +153,7 @@ def training_records(context: Context, spec: ModelSpec) -> list[Record]:
         most = context.config.audit.self_prompt_texts
         pool = sorted(found, key=lambda record: record.id)
         return some_records(pool, most, context.config.seed, "self_prompt")
-    needs = needs_answers(METHODS[spec.method], dict(spec.params))
-    return with_answers(found) if needs else found
+    return with_answers(found) if trains_on_answers(spec) else found
 
 
 def corpus_of(
@@ -174,7 +171,7 @@ def corpus_of(
 
 
 def order_to_train(context: Context, spec: ModelSpec, folder: Path) -> dict[str, object]:
-    """What the other processes of a run need to take part in a training."""
+    """Say what the other processes of a run need to take part in a training."""
     from stillage.run.parse import to_yaml
 
     return {
@@ -193,27 +190,19 @@ def reporting(
     from stillage.distill.track import Tracker
     from stillage.run.parse import to_plain
 
-    tracker = None
-    if context.config.track != "none" and context.is_first:
-        settings = {"train": to_plain(spec.train), "method": spec.method, **dict(spec.params)}
-        tracker = Tracker(
-            context.config.track,
-            run=context.run_id,
-            model=spec.name,
-            folder=folder,
-            settings=settings,
-        )
-
     def report(facts: dict[str, object]) -> None:
         context.progress(spec.name, facts)
         if tracker is not None and "step" in facts:  # not while the teacher writes
             tracker.log(facts)
 
-    try:
+    with ExitStack() as opened:
+        tracker = None
+        if context.config.track != "none" and context.is_first:
+            settings = {"train": to_plain(spec.train), "method": spec.method, **dict(spec.params)}
+            track, run = context.config.track, context.run_id
+            tracker = Tracker(track, run=run, model=spec.name, folder=folder, settings=settings)
+            opened.enter_context(closing(tracker))
         yield report
-    finally:
-        if tracker is not None:
-            tracker.close()
 
 
 def pruned_base(
@@ -222,15 +211,12 @@ def pruned_base(
     """Cut a student's start from a teacher; None for its own folder or from scratch."""
     import torch
 
-    from stillage.models.load import load_on_device
     from stillage.models.prune import prune
-    from stillage.rng import derive
 
     if spec.base is not None:
-        seed = derive(context.config.seed, "weights", "teacher")
-        large = load_on_device(spec.base, tokenizer, seed)
+        large = load_untrained(context, spec.base, tokenizer, "teacher")
     elif spec.pruned_from:
-        large = load_finished(context, spec_named(context, spec.pruned_from), tokenizer)
+        large = load_finished(context, context.model(spec.pruned_from), tokenizer)
     else:
         return None
     return prune(large, spec.start.prune_teacher_to).to(getattr(torch, spec.start.dtype))

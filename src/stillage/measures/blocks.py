@@ -29,22 +29,18 @@ def measure_blocks(given: MeasureInput) -> Measured:
         )
         profiles += own
         left_out += without
-    results = block_results(
-        chosen.audited, profiles, level=settings.audit.level, base=settings.base
-    )
+    level, base = settings.audit.level, settings.base
+    results = block_results(chosen.audited, profiles, level=level, base=base)
     return Measured(
         tables={"scores": block_table(chosen.audited, profiles)},
-        results=[*results, *left_out_results(left_out, settings.base)],
+        results=[*results, *left_out_results(left_out, base)],
     )
 
 
 BLOCKS = Measure(
     name="blocks",
     is_asked=lambda config, models: config.audit.blocks,
-    reads=(
-        *("blocks", "block_records", "level"),
-        *("mope_sigma", "mope_copies", "mope_noise"),
-    ),
+    reads=("blocks", "block_records", "level", "mope_sigma", "mope_copies", "mope_noise"),
     run=measure_blocks,
     schema=3,
 )

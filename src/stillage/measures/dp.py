@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ from stillage.data.coins import BERNOULLI
 from stillage.errors import ConfigError, DataError
 from stillage.measures.measure import Measure, Measured, MeasureInput
 from stillage.run.config import Config
-from stillage.types import Array, Attack, Result
+from stillage.run.results import measured_row
+from stillage.types import Array, Result
 
 if TYPE_CHECKING:
     from stillage.data.split import Split
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from stillage.report.run_view import RunView
     from stillage.run.audit_config import AuditConfig
 
-BLIND_TO_COINS = ("as_is", "text", "lowercase", "neighbours", "noise", "gradient", "frequency")
+BLIND_TO_COINS = {"as_is", "text", "lowercase", "neighbours", "noise", "gradient", "frequency"}
 """What the guessing attack may ask: replies that depend on the models and the record alone."""
-TAKES_ASIDE = ("nonmember_prefix", "member_prefix")
+TAKES_ASIDE = {"nonmember_prefix", "member_prefix"}
 """What takes records out of the evaluation for what they are: the other coins are fair no more."""
 
 
@@ -33,7 +34,6 @@ def check_dp(config: Config) -> None:
     """
     from stillage.audit.attacks import ATTACKS
 
-    attacks: Mapping[str, Attack] = ATTACKS
     audit, data = config.audit, config.data
     attack = dp_attack(audit)
     if "distill" not in config.stages or data.inclusion != BERNOULLI or data.files or data.train_on:
@@ -45,33 +45,26 @@ def check_dp(config: Config) -> None:
             "Set data.inclusion bernoulli, and train in this run, on all private records; or leave "
             "out audit.dp.",
         )
-    if len(audit.dp_guesses) != 2 or min(audit.dp_guesses) < 0 or not any(audit.dp_guesses):
+    if len(audit.dp_guesses) != 2 or not any(audit.dp_guesses):
         given = " ".join(map(str, audit.dp_guesses)) or "nothing"
         raise ConfigError(
             "dp_guesses takes two counts, of guesses in and out.",
             f"given: {given}",
             "Give e.g. 100 100.",
         )
-    if not 0 <= audit.dp_delta < 1:
-        raise ConfigError(
-            "dp_delta must be at least 0 and below 1.",
-            f"given: {audit.dp_delta:g}",
-            "Give e.g. 1e-5.",
-        )
-    asked = {query.transform for query in attacks[attack].queries} if attack in attacks else {"?"}
-    if attack not in audit.attacks or not asked <= set(BLIND_TO_COINS):
+    asks = {
+        name: {query.transform for query in ATTACKS[name].queries}
+        for name in audit.attacks
+        if name in ATTACKS
+    }
+    if attack not in asks or not asks[attack] <= BLIND_TO_COINS:
         raise ConfigError(
             "The attack that guesses must be one of those that are run, and know of no record's "
             "membership.",
             f"audit.dp_attack: {attack or 'none'}; audit.attacks: {', '.join(audit.attacks)}",
             "Choose e.g. reference, and name it in audit.attacks too.",
         )
-    aside = [
-        name
-        for name in audit.attacks
-        if name in attacks
-        and any(query.transform in TAKES_ASIDE for query in attacks[name].queries)
-    ]
+    aside = [name for name, transforms in asks.items() if transforms & TAKES_ASIDE]
     if aside or audit.max_records:
         raise ConfigError(
             "These settings take records aside by what is known of them, so the coins of the "
@@ -115,7 +108,7 @@ def measure_dp(given: MeasureInput) -> Measured:
     from stillage.audit.scores import Scores
     from stillage.data.coins import canaries
 
-    settings, split = given.settings, given.records.split
+    settings, split = given.settings, given.split
     audit = settings.audit
     check_coins(split, audit.dp_guesses)
     ids = canaries(split)
@@ -124,7 +117,7 @@ def measure_dp(given: MeasureInput) -> Measured:
     attack = dp_attack(audit)
     read = Scores(given.read("audit/scores"))
     results: list[Result] = []
-    bound_tables: list[pa.Table] = []
+    tables: list[pa.Table] = []
     for model in (name for name, known in read.pairs if known == attack):
         by_id = read.of(model, attack, with_missing=True).by_id
         if missing := len(set(ids) - set(by_id)):
@@ -136,13 +129,9 @@ def measure_dp(given: MeasureInput) -> Measured:
         scores = np.array([by_id[id_] for id_ in ids], dtype=np.float64)
         row = replace(settings.base, model=model, attack=attack)
         results += epsilon_results(scores, ids, is_in, audit, row)
-        bound_tables.append(
-            pa.table(
-                {"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores},
-                schema=canary_schema(),
-            )
-        )
-    return Measured(tables={"canaries": pa.concat_tables(bound_tables)}, results=results)
+        columns = {"model": [model] * len(ids), "id": ids, "is_in": is_in, "score": scores}
+        tables.append(pa.table(columns, schema=canary_schema()))
+    return Measured(tables={"canaries": pa.concat_tables(tables)}, results=results)
 
 
 def epsilon_results(
@@ -161,20 +150,20 @@ def epsilon_results(
         level=audit.level,
     )
     right = clopper_pearson(made.n_correct, made.n_guesses, audit.level)
-    row = replace(row, dataset="private vs nonmembers", level=audit.level, n=made.n_guesses)
     guessed_in, guessed_out = audit.dp_guesses
-    row = replace(row, delta=audit.dp_delta, coins=made.m)
-    row = replace(row, n_members=guessed_in, n_nonmembers=guessed_out)
+    row = replace(
+        row,
+        dataset="private vs nonmembers",
+        level=audit.level,
+        n=made.n_guesses,
+        n_members=guessed_in,
+        n_nonmembers=guessed_out,
+        delta=audit.dp_delta,
+        coins=made.m,
+    )
     return [
         replace(row, metric="dp_epsilon_low", value=bound, low=bound, unit="epsilon"),
-        replace(
-            row,
-            metric="dp_right",
-            value=right.value,
-            low=right.low,
-            high=right.high,
-            unit="share of guesses",
-        ),
+        measured_row(row, "dp_right", right, unit="share of guesses"),
     ]
 
 

@@ -36,16 +36,12 @@ def measure_exposure(given: MeasureInput) -> Measured:
     from stillage.audit.extraction import with_groups
     from stillage.audit.given import scoring_model
 
-    settings, split = given.settings, given.records.split
+    settings, split = given.settings, given.split
     audit = settings.audit
     chosen = given.records.some(audit.exposure_records, settings.seed, "exposure")
+    pool, drawn = split.records_by_part.get("nonmembers", []), audit.exposure_candidates
     canaries = draw_canaries(
-        chosen.records,
-        chosen.parts,
-        split.records_by_part.get("nonmembers", []),
-        audit.extract,
-        audit.exposure_candidates,
-        settings.seed,
+        chosen.records, chosen.parts, pool, audit.extract, drawn, settings.seed
     )
     rows, rivals = [], {}
     for model in given.models:
@@ -53,9 +49,8 @@ def measure_exposure(given: MeasureInput) -> Measured:
         scores = candidate_scores(scoring_model(model, settings), canaries)
         rivals[model.name] = rivals_of(canaries, scores, split.group_of)
         for canary, score in zip(canaries, scores, strict=True):
-            ranked = (
-                score if isinstance(score, str) else exposures(np.array([score[0]]), score[1])[0]
-            )
+            is_left_out = isinstance(score, str)
+            ranked = score if is_left_out else exposures(np.array([score[0]]), score[1])[0]
             rows.append(exposure_row(model.name, canary.record.id, canary.part, ranked))
     table = with_groups(pa.Table.from_pylist(rows, schema=exposure_schema()), split.group_of)
     labels = given.records.labels(settings.data.slice_by)

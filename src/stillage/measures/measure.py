@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
@@ -15,22 +16,29 @@ if TYPE_CHECKING:
 
     from stillage.audit.audit_records import AuditRecords
     from stillage.audit.given import AuditModel, AuditSettings
+    from stillage.data.split import Split
     from stillage.report.cells import Table
     from stillage.report.run_view import RunView
     from stillage.run.config import Config
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasureInput:
     """What a measure is given."""
 
-    records: AuditRecords  # the evaluated ones, and the split
+    split: Split
+    choose: Callable[[], AuditRecords]
     models: tuple[AuditModel, ...]  # the audited ones
     elsewhere: tuple[AuditModel, ...]  # the reference that is given as audit.reference, if any
     settings: AuditSettings  # of `audit`, those that the measure reads; the others at defaults
     params: object  # the measure's own settings, where it has any (`Measure.params`)
     read: Callable[[str], pa.Table]
     """Read a table of an earlier stage that the measure needs, e.g. read("audit/scores")."""
+
+    @cached_property
+    def records(self) -> AuditRecords:
+        """The evaluated records; chosen when first asked for, as that takes a while."""
+        return self.choose()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +76,11 @@ def asked_measures(
     measures: Mapping[str, Measure], config: Config, models: Sequence[str]
 ) -> list[Measure]:
     """List the measures that a config asks for. models: the names of its models."""
+    named = config.audit.measures
     return [
-        measure
-        for measure in measures.values()
-        if (
-            measure.name in config.audit.measures
-            if measure.is_asked is None
-            else measure.is_asked(config, models)
-        )
+        one
+        for one in measures.values()
+        if (one.name in named if one.is_asked is None else one.is_asked(config, models))
     ]
 
 
@@ -113,8 +118,6 @@ def check_measured(name: str, measured: object) -> Measured:
                 why = f"column {column} of {row.metric!r} is {value!r}"
                 raise refuse(why, f"Make it {' or '.join(one.__name__ for one in allowed)}.")
         if row.stage != name:
-            raise refuse(
-                f"the stage of {row.metric!r} is {row.stage!r}",
-                "Make results by dataclasses.replace(given.settings.base, ...).",
-            )
+            fix = "Make results by dataclasses.replace(given.settings.base, ...)."
+            raise refuse(f"the stage of {row.metric!r} is {row.stage!r}", fix)
     return measured

@@ -39,11 +39,7 @@ def measure_params(audit: AuditConfig) -> Mapping[str, object]:
             )
         given[name][setting] = value
     return {
-        name: typed(
-            kind,
-            flag_words(kind, given[name]),
-            f"audit.params.{name}",
-        )
+        name: typed(kind, flag_words(kind, given[name]), f"audit.params.{name}")
         for name, kind in own.items()
     }
 

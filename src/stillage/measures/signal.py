@@ -20,13 +20,10 @@ TWINS = {"teacher", "teacher_counterfactual"}
 
 
 def measure_signal(given: MeasureInput) -> Measured:
-    """Measure each record's KL between a model and its twin.
-
-    Quantiles, and correlations with scores.
-    """
+    """Measure models' KL from their twins: quantiles, and correlations with scores."""
     from stillage.audit.teacher_divergence import Signals, signal_results, signal_table
 
-    settings, split = given.settings, given.records.split
+    settings = given.settings
     records, parts = compared_records(given)
     by_name = {model.name: model for model in given.models}
     kl: dict[str, Array] = {}
@@ -37,7 +34,7 @@ def measure_signal(given: MeasureInput) -> Measured:
     signals = Signals(
         ids=tuple(record.id for record in records),
         parts=parts,
-        groups=split.group_names(records),
+        groups=given.split.group_names(records),
         kl=kl,
     )
     shown = student_scores(given.read("audit/scores"), settings.audit.attacks)
@@ -46,21 +43,18 @@ def measure_signal(given: MeasureInput) -> Measured:
 
 
 def compared_records(given: MeasureInput) -> tuple[list[Record], tuple[str, ...]]:
-    """Draw the answered records to compare on, and their parts; whole groups.
+    """Draw the records to compare on, and their parts.
 
-    At most audit.signal_records of each part; without those that leave the evaluation.
+    At most audit.signal_records of each part: whole groups of answered records, without those that
+    leave the evaluation.
     """
     from stillage.audit.audit_records import sorted_parts
     from stillage.audit.draw_records import some_groups
     from stillage.data.unanswered import with_answers
 
-    split, settings = given.records.split, given.settings
-    answered = {
-        record.id
-        for part in COMPARED
-        for record in with_answers(split.records_by_part.get(part, ()))
-    }
+    split, settings = given.split, given.settings
     everybody, everyone = sorted_parts(split, COMPARED, given.records.left)
+    answered = {record.id for record in with_answers(everybody)}
     kept = [index for index, record in enumerate(everybody) if record.id in answered]
     records, parts = [everybody[index] for index in kept], [everyone[index] for index in kept]
     most = settings.audit.signal_records
@@ -77,13 +71,8 @@ def kl_of_pair(
 
     tokenizer = model.load_tokenizer()
     first, second = model.load(tokenizer), twin.load(tokenizer)
-    examples = make_examples(
-        records,
-        tokenizer,
-        settings.data,
-        shortest_context(first, second),
-        what=f"{model.name}, signal",
-    )
+    limit, what = shortest_context(first, second), f"{model.name}, signal"
+    examples = make_examples(records, tokenizer, settings.data, limit, what=what)
     progress = settings.doing(model.name)(f"comparing {{}} records with {twin.name}")
     return mean_kl(
         first, second, examples, batch_tokens=settings.audit.batch_tokens, progress=progress

@@ -12,7 +12,7 @@ import difflib
 import hashlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,9 @@ from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS
 from stillage.errors import ConfigError, UserError
 from stillage.measures import MEASURES
-from stillage.measures.measure import Measure
-from stillage.plugins.check import CHECKS, divergence_settings, refused
-from stillage.types import Attack, Method
+from stillage.plugins.check import FAULTS, check_entry, divergence_settings, refused
 
-TABLES = ("DIVERGENCES", "METHODS", "ATTACKS", "MEASURES")
+TABLES = tuple(FAULTS)
 PACKAGE = Path(stillage.__file__).parent
 
 
@@ -39,15 +37,12 @@ class Plugin:
 
     path: Path
     sha256: str
-    divergences: Mapping[str, Callable[..., Any]]
-    methods: Mapping[str, Method]
-    attacks: Mapping[str, Attack]
-    measures: Mapping[str, Measure]
+    tables: Mapping[str, Mapping[str, Any]]  # DIVERGENCES, METHODS, ... -> name -> entry
 
     @property
     def names(self) -> tuple[str, ...]:
         """Everything it adds, by name."""
-        return (*self.divergences, *self.methods, *self.attacks, *self.measures)
+        return tuple(name for entries in self.tables.values() for name in entries)
 
 
 def load(path: Path) -> Plugin:
@@ -62,56 +57,38 @@ def load(path: Path) -> Plugin:
         )
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    found = tables_of(path, vars(run_module(path, content, digest)))
-    return Plugin(
-        path=path.resolve(),
-        sha256=digest,
-        divergences=found["DIVERGENCES"],
-        methods=found["METHODS"],
-        attacks=found["ATTACKS"],
-        measures=found["MEASURES"],
-    )
+    tables = tables_of(path, vars(run_module(path, content, digest)))
+    return Plugin(path=path.resolve(), sha256=digest, tables=tables)
 
 
 def run_module(path: Path, content: bytes, digest: str) -> ModuleType:
-    """Return the file's module, under a name of its own in sys.modules.
-
-    Dataclasses and type hints look it up there.
-    """
+    """Run the file as a module; dataclasses and type hints find it in sys.modules."""
     module = ModuleType(f"stillage_plugin_{path.stem}_{digest[:8]}")
     module.__file__ = str(path.resolve())
     sys.modules[module.__name__] = module
     try:
         exec(compile(content, str(path.resolve()), "exec"), vars(module))
     except SyntaxError as error:
-        raise ConfigError(
-            f"The plugin {path} is not valid Python: {error.msg}.",
-            f"line {error.lineno}: {(error.text or '').strip()}",
-            "Mend that line.",
-        ) from error
+        what = f"The plugin {path} is not valid Python: {error.msg}."
+        line = f"line {error.lineno}: {(error.text or '').strip()}"
+        raise ConfigError(what, line, "Mend that line.") from error
     except UserError:
         raise
     except Exception as error:  # the file is the user's: whatever it raises is theirs to mend
-        raise ConfigError(
-            f"The plugin {path} could not be read to its end.",
-            f"line {line_in(error, path)}: {type(error).__name__}: {error}",
-            "Mend that line.",
-        ) from error
+        what = f"The plugin {path} could not be read to its end."
+        line = f"line {line_in(error, path)}: {type(error).__name__}: {error}"
+        raise ConfigError(what, line, "Mend that line.") from error
     return module
 
 
 def line_in(error: BaseException, path: Path) -> int:
     """The last line of the file that an error went through."""
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == str(path.resolve())
-    ]
-    return (lines[-1] or 0) if lines else 0
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    return next((one.lineno or 0 for one in frames if one.filename == str(path.resolve())), 0)
 
 
-def tables_of(path: Path, defined: Mapping[str, object]) -> dict[str, dict[str, Any]]:
-    """The dictionaries that a plugin may define, checked entry by entry."""
+def tables_of(path: Path, defined: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the dictionaries that the file defines, checked entry by entry."""
     given = [name for name in TABLES if name in defined]
     if not given:
         near = [
@@ -123,42 +100,29 @@ def tables_of(path: Path, defined: Mapping[str, object]) -> dict[str, dict[str, 
             f"defined: {', '.join(near or public[:8]) or 'nothing'}",
             f"Define {', '.join(TABLES[:-1])} or {TABLES[-1]}: a dictionary from names to entries.",
         )
-    found: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
     for table in given:
         entries = defined[table]
         if not isinstance(entries, dict):
-            raise refused(
-                path,
-                table,
-                f"it is of type {type(entries).__name__}",
-                "Make it a dictionary: {name: entry}.",
-            )
+            kind = f"it is of type {type(entries).__name__}"
+            raise refused(path, table, kind, "Make it a dictionary: {name: entry}.")
         for name, entry in entries.items():
             if not isinstance(name, str) or not name.replace("-", "_").isidentifier():
-                raise refused(
-                    path,
-                    f"{table}[{name!r}]",
-                    "the key is no name",
-                    "Use letters, digits and underscores.",
-                )
-            CHECKS[table](path, name, entry)
-            found[table][name] = entry
-    return found
+                what, fix = f"{table}[{name!r}]", "Use letters, digits and underscores."
+                raise refused(path, what, "the key is no name", fix)
+            check_entry(path, table, name, entry)
+    return {table: dict(defined[table]) for table in given}
 
 
 @contextmanager
 def beside(table: dict[str, Any], new: Mapping[str, Any], path: Path, kind: str) -> Iterator[None]:
-    """Put entries into a table of the package while the body runs.
-
-    ConfigError for a name that exists.
-    """
+    """Put entries into a table while the body runs; ConfigError for a known name."""
     for name in new:
         if name in table:
-            raise ConfigError(
+            what, values = (
                 f"The {kind} {name!r} exists already.",
                 f"defined again in the plugin {path}",
-                "Give it another name.",
             )
+            raise ConfigError(what, values, "Give it another name.")
     table.update(new)
     try:
         yield
@@ -170,18 +134,18 @@ def beside(table: dict[str, Any], new: Mapping[str, Any], path: Path, kind: str)
 @contextmanager
 def merged(plugin: Plugin) -> Iterator[None]:
     """Let all that a plugin adds be named like the package's own while the body runs."""
+    ours: dict[str, dict[str, Any]] = {"METHODS": METHODS, "ATTACKS": ATTACKS, "MEASURES": MEASURES}
     with ExitStack() as stack:
-        if plugin.divergences:
-            from stillage.functional.divergence import (
-                DIVERGENCES,
-            )  # loads torch, as the plugin's functions do
+        if new := plugin.tables.get("DIVERGENCES"):
+            # loads torch, as the plugin's functions do
+            from stillage.functional.divergence import DIVERGENCES
 
-            read = {name: divergence_settings(entry) for name, entry in plugin.divergences.items()}
+            read = {name: divergence_settings(entry) for name, entry in new.items()}
             stack.enter_context(beside(DIVERGENCE_PARAMS, read, plugin.path, "divergence"))
-            stack.enter_context(beside(DIVERGENCES, plugin.divergences, plugin.path, "divergence"))
-        stack.enter_context(beside(METHODS, plugin.methods, plugin.path, "method"))
-        stack.enter_context(beside(ATTACKS, plugin.attacks, plugin.path, "attack"))
-        stack.enter_context(beside(MEASURES, plugin.measures, plugin.path, "measure"))
+            ours["DIVERGENCES"] = DIVERGENCES
+        for name, new in plugin.tables.items():
+            kind = name.lower().removesuffix("s")
+            stack.enter_context(beside(ours[name], new, plugin.path, kind))
         yield
 
 

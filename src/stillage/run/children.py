@@ -70,33 +70,27 @@ def run_together(waiting: list[Stage], done: set[str], parent: Parent) -> None:
     try:
         while running or len(ready(waiting, done)) > 1:
             for stage in ready(waiting, done)[: parent.jobs - len(running)]:
+                name = stage.name
                 waiting.remove(stage)
-                parent.say(stage.name, None)
-                running[stage.name] = launch(
-                    stage.name, parent.command(stage.name), parent.progress
-                )
+                parent.say(name, None)
+                running[name] = launch(name, parent.command(name), parent.progress)
             if parent.stop():
                 end(running, parent.stop.number)
-                raise Interrupted(
-                    "The run was stopped.",
-                    f"stages: {', '.join(running)}",
-                    "Run the same command again.",
-                )
-            for name in [
-                name for name, child in running.items() if child.process.poll() is not None
-            ]:
+                stopped = f"stages: {', '.join(running)}"
+                raise Interrupted("The run was stopped.", stopped, "Run the same command again.")
+            ended = [name for name, child in running.items() if child.process.poll() is not None]
+            for name in ended:
                 child = running.pop(name)
                 took_s = time.monotonic() - child.started_s
-                child.listener.join(
-                    DRAIN_S
-                )  # all that it told comes before its end; a grandchild may hold the pipe
-                if (code := child.process.returncode) != 0:
-                    if parent.give_up is None or code in RESUMABLE:
-                        raise SystemExit(code if code > 0 else 1)
+                # all that it told comes before its end; a grandchild may hold the pipe
+                child.listener.join(DRAIN_S)
+                if (code := child.process.returncode) == 0:
+                    done.add(name)
+                    parent.say(name, took_s)
+                elif parent.give_up is None or code in RESUMABLE:
+                    raise SystemExit(code if code > 0 else 1)
+                else:
                     parent.give_up(name, said_by_child(name, code))
-                    continue
-                done.add(name)
-                parent.say(name, took_s)
             time.sleep(POLL_S)
     finally:
         end(running, signal.SIGTERM)
@@ -105,28 +99,16 @@ def run_together(waiting: list[Stage], done: set[str], parent: Parent) -> None:
 def said_by_child(name: str, code: int) -> UserError:
     """The error of a child that printed its own before it ended."""
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return UserError(
-        f"{name} failed in a process of its own.", f"it {how}; what it said stands above"
-    )
+    values = f"it {how}; what it said stands above"
+    return UserError(f"{name} failed in a process of its own.", values)
 
 
 def command_of(run: Path, store: Path | None, plugins: Sequence[Path], name: str) -> list[str]:
     """The command line of a child."""
-    words = [
-        sys.executable,
-        "-m",
-        "stillage",
-        "run",
-        str(run),
-        f"{PARENT}{os.getpid()}",
-        "--only",
-        name,
-    ]
-    return [
-        *words,
-        *(["--store", str(store)] if store else []),
-        *(f"--plugin={path}" for path in plugins),
-    ]
+    words = [sys.executable, "-m", "stillage", "run", str(run)]
+    words += [f"{PARENT}{os.getpid()}", "--only", name]
+    words += ["--store", str(store)] if store else []
+    return [*words, *(f"--plugin={path}" for path in plugins)]
 
 
 def launch(name: str, command: Sequence[str], progress: Progress) -> Child:
@@ -140,14 +122,10 @@ def launch(name: str, command: Sequence[str], progress: Progress) -> Child:
 
 
 def listen(name: str, process: subprocess.Popen[str], progress: Progress) -> None:
-    """Pass a child's progress on until it ends.
-
-    A line that is not the child's (a plugin's print) goes to standard error.
-    """
+    """Pass a child's progress on; what else it prints goes to standard error."""
     assert process.stdout is not None
-    for line in (
-        process.stdout
-    ):  # read to the end whatever it holds: a full pipe would hold the child up for ever
+    # read to the end whatever it holds: a full pipe would hold the child up for ever
+    for line in process.stdout:
         try:
             facts = json.loads(line)
         except ValueError:
@@ -182,10 +160,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def parent_in(words: Sequence[str]) -> int:
-    """Return the process that started this child, by its command line.
-
-    Who started it by hand is its parent.
-    """
+    """Return the process that started this child: the one named, or its parent."""
     said = [word.removeprefix(PARENT) for word in words if word.startswith(PARENT)]
     return int(said[0]) if said else os.getppid()
 
@@ -201,9 +176,8 @@ class Lines:
     def show(self, name: str, facts: Mapping[str, Any]) -> None:
         """Print the facts, unless the last line is too fresh; always a loop's end."""
         now = time.monotonic()
-        is_end = ("total" in facts and facts.get("step") == facts["total"]) or (
-            "of" in facts and facts.get("done") == facts["of"]
-        )
+        ends = (("step", "total"), ("done", "of"))
+        is_end = any(total in facts and facts.get(count) == facts[total] for count, total in ends)
         if is_end or now - self.last_s >= self.every_s:
             self.last_s = now
             print(json.dumps(dict(facts), default=str), flush=True)

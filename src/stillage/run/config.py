@@ -24,10 +24,7 @@ SHARES_USUAL: Mapping[str, float] = {
 
 
 def filled(given: Mapping[str, float], usual: Mapping[str, float]) -> dict[str, float]:
-    """Add the shares of the other parts, in proportion, of what is left.
-
-    Where nothing is left, the others have none.
-    """
+    """Share what is left among the other parts, in proportion; of nothing, none."""
     left = 1 - sum(given.values())
     others = {part: share for part, share in usual.items() if part not in given}
     total = sum(others.values())

@@ -34,10 +34,7 @@ ALIASES = {
 
 
 def setting_kinds(cls: type = Config, prefix: str = "") -> dict[str, object]:
-    """List every setting's dotted path and its type.
-
-    Groups are opened; a dict field is one setting with free keys below it.
-    """
+    """List every setting's path and type; a dict is one, with free keys below it."""
     kinds: dict[str, object] = {}
     for name, kind in typing.get_type_hints(cls).items():
         path = f"{prefix}{name}"
@@ -98,10 +95,7 @@ def check_given_once(path: str, name: str, names: dict[str, str], where: str) ->
 
 
 def from_flags(args: Sequence[str]) -> Flat:
-    """Read command-line flags as flat settings.
-
-    `--data.people 80`, `--audit.strict`, `--no-...` inside a group.
-    """
+    """Read flags as flat settings: `--data.people 80`, `--audit.strict`, `--no-...`."""
     known = setting_kinds()
     flat: Flat = {}
     names: dict[str, str] = {}
@@ -158,13 +152,11 @@ def to_args(flat: Flat) -> list[str]:
         if kind is bool:
             value = words[0].lower() if words else ""
             if value not in ("true", "false"):
-                raise ConfigError(
-                    f"{path} is a switch.", f"given: {' '.join(words)}", "Write true or false."
-                )
+                what, values = f"{path} is a switch.", f"given: {' '.join(words)}"
+                raise ConfigError(what, values, "Write true or false.")
             head, _, last = flag[2:].rpartition(".")
-            args.append(
-                flag if value == "true" else f"--{head}.no-{last}" if head else f"--no-{last}"
-            )
+            negated = "--" + f"{head}.no-{last}".lstrip(".")
+            args.append(flag if value == "true" else negated)
         elif kind is not None and not is_table(kind) and (words or is_list(kind)):
             args += [flag, *words]
     return args

@@ -42,13 +42,13 @@ def disk_full(path: Path, error: Exception) -> Interrupted:
 
 
 @contextmanager
-def full_disk_interrupts(folder: Path) -> Iterator[None]:
+def full_disk_interrupts(path: Path) -> Iterator[None]:
     """Turn a full disk, whoever meets it in the body, into Interrupted (exit 75)."""
     try:
         yield
     except Exception as error:
         if is_disk_full(error):
-            raise disk_full(folder, error) from error
+            raise disk_full(path, error) from error
         raise
 
 
@@ -63,23 +63,19 @@ def atomic(path: Path) -> Iterator[Path]:
     # two machines may have the same process number
     mark = f"{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary, aside = path.parent / f".tmp-{mark}", path.parent / f".old-{mark}"
-    try:
-        yield temporary
-        sync(temporary)
-        if temporary.is_dir() and path.exists():
-            path.rename(aside)
-            temporary.rename(path)
-            remove(aside)
-        else:
-            temporary.replace(path)
-        sync_folder(path.parent)
-    except Exception as error:
-        if is_disk_full(error):
+    with full_disk_interrupts(path):  # outermost: it says what is free once this is removed
+        try:
+            yield temporary
+            sync(temporary)
+            if temporary.is_dir() and path.exists():
+                path.rename(aside)
+                temporary.rename(path)
+                remove(aside)
+            else:
+                temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
             remove(temporary)
-            raise disk_full(path, error) from error
-        raise
-    finally:
-        remove(temporary)
 
 
 def remove(path: Path) -> None:

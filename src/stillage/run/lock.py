@@ -29,10 +29,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def take(folder: Path, wait: bool) -> TextIO:
-    """The lock file, open and locked.
-
-    An owner may remove it as it ends: who locked the removed one tries again.
-    """
+    """Open and lock the file; try again where its owner removed it as it ended."""
     path = folder / ".lock"
     while True:
         folder.mkdir(parents=True, exist_ok=True)

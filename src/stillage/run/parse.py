@@ -43,10 +43,7 @@ type_hints = functools.cache(typing.get_type_hints)
 
 
 def from_yaml(text: str, where: str) -> Flat:
-    """Read a YAML text as flat settings.
-
-    ConfigError for a syntax error, a tag, or an unknown key.
-    """
+    """Read a YAML text flat; ConfigError for bad syntax, a tag or an unknown key."""
     import yaml
 
     try:
@@ -114,10 +111,7 @@ def from_tree(tree: object, where: str) -> Flat:
 
 
 def from_cases(cases: object, where: str) -> Flat:
-    """Flatten `sweep.cases`: axis -> name -> the settings of that case.
-
-    ConfigError for any other shape.
-    """
+    """Flatten `sweep.cases`, axis -> name -> settings; ConfigError for other shapes."""
     flat: Flat = {}
     axes = cases.values() if isinstance(cases, dict) else [cases]
     if not isinstance(cases, dict) or not all(isinstance(axis, dict) and axis for axis in axes):

@@ -1,17 +1,16 @@
-"""Which numbers a setting may be: one table, asked before anything is loaded."""
+"""Which numbers a setting may be: at least 0, or what a table here says."""
 
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError, did_you_mean
+from stillage.run.config import Config
+from stillage.run.flags import setting_kinds
 from stillage.types import PARTS
-
-if TYPE_CHECKING:
-    from stillage.run.config import Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,115 +43,71 @@ BELOW_ONE = Range(low=0, high=1, below=True)
 INSIDE = Range(low=0, high=1, above=True, below=True)
 POSITIVE = Range(low=0, above=True)
 
-TRAIN: Mapping[str, Range] = {
-    "epochs": ANY,
-    "max_steps": ANY,
-    "max_trained_tokens": ANY,
-    "batch_size": SOME,
-    "micro_batch_size": ANY,
-    "lr_peak": ANY,
-    "lr_final": ANY,
-    "warmup_fraction": SHARE,
-    "weight_decay": ANY,
-    "beta1": BELOW_ONE,
-    "beta2": BELOW_ONE,
-    "clip_norm": ANY,
-    "validate_every": ANY,
-    "keep_prompts": SOME,
-    "checkpoint_every_s": ANY,
-    "keep_checkpoints": ANY,
+FREE = ("seed", "audit.shadows")
+"""Settings that may be any number; shadows come in pairs, as audit.design.check_count says."""
+Narrower = Mapping[Range, tuple[str, ...]]
+OF_MODEL: Narrower = {
+    SOME: ("layers", "width", "heads", "context"),
+    BELOW_ONE: ("dropout", "lora_dropout"),
 }
-MODEL: Mapping[str, Range] = {
-    "layers": SOME,
-    "width": SOME,
-    "heads": SOME,
-    "context": SOME,
-    "dropout": BELOW_ONE,
-    "prune_teacher_to": ANY,
-    "lora_rank": ANY,
-    "lora_alpha": ANY,
-    "lora_dropout": BELOW_ONE,
+OF_TRAINING: Narrower = {
+    SOME: ("batch_size", "keep_prompts"),
+    SHARE: ("warmup_fraction",),
+    BELOW_ONE: ("beta1", "beta2"),
 }
-GROUPS: Mapping[str, Mapping[str, Range]] = {
-    "": {"jobs": SOME, "threads": ANY},
-    "data": {
-        "people": SOME,
-        "public_answers": SHARE,
-        "max_tokens": SOME,
-        "max_prompt_tokens": ANY,
-        "max_bad_lines": ANY,
-    },
-    "tokenizer": {"vocab_size": SOME},
-    "teacher": MODEL,
-    "student": MODEL,
-    "teacher_train": TRAIN,
-    "student_train": TRAIN,
-    "distill": {"init_epochs": ANY},
-    "lm": {"coef": ANY, "batch_size": SOME, "block_tokens": SOME},
-    "generate": {
-        "max_new_tokens": ANY,
-        "sampling_temperature": ANY,
-        "top_p": PART,
-        "top_k": ANY,
-        "records": ANY,
-        "batch_tokens": SOME,
-    },
+NARROWER: Mapping[str, Narrower] = {
+    "": {SOME: ("jobs",)},
+    "data": {SOME: ("people", "max_tokens"), SHARE: ("public_answers",)},
+    "tokenizer": {SOME: ("vocab_size",)},
+    "teacher": OF_MODEL,
+    "student": OF_MODEL,
+    "teacher_train": OF_TRAINING,
+    "student_train": OF_TRAINING,
+    "lm": {SOME: ("batch_size", "block_tokens")},
+    "generate": {SOME: ("batch_tokens",), PART: ("top_p",)},
     "audit": {
-        "min_k_fraction": PART,
-        "min_k_count": ANY,
-        "min_k_window": SOME,
-        "neighbours": SOME,
-        "neighbour_share": PART,
-        "neighbour_top_k": SOME,
-        "prefix_records": ANY,
-        "mope_copies": SOME,
-        "mope_sigma": ANY,
-        "dc_pdd_cap": POSITIVE,
-        "fprs": INSIDE,
-        "harmless_auc": Range(low=0.5, high=1, above=True, below=True),
-        "harmless_tpr": INSIDE,
-        "extract_tokens": SOME,
-        "extract_temperature": ANY,
-        "extract_top_k": ANY,
-        "extract_top_p": PART,
-        "self_prompt_texts": ANY,
-        "self_prompt_epochs": ANY,
-        "exposure_records": ANY,
-        "exposure_candidates": SOME,
-        "max_records": ANY,
-        "level": INSIDE,
-        "block_records": ANY,
-        "signal_records": ANY,
-        "dp_guesses": ANY,
-        "dp_delta": BELOW_ONE,
-        "batch_tokens": SOME,
+        SOME: (
+            *("min_k_window", "neighbours", "neighbour_top_k", "mope_copies"),
+            *("extract_tokens", "exposure_candidates", "batch_tokens"),
+        ),
+        PART: ("min_k_fraction", "neighbour_share", "extract_top_p"),
+        POSITIVE: ("dc_pdd_cap",),
+        INSIDE: ("fprs", "harmless_tpr", "level"),
+        BELOW_ONE: ("dp_delta",),
+        Range(low=0.5, high=1, above=True, below=True): ("harmless_auc",),
     },
-    "report": {"examples": ANY},
 }
-"""Group of settings -> name -> what it may be; for a list, what each of its numbers may be."""
+"""Group of settings -> the numbers in it that may be less than ANY, by what they may be."""
 
 
-def require(name: str, value: float, wanted: Range) -> None:
-    """ConfigError, with what is wanted, unless the number is in the range."""
-    if value not in wanted:
-        raise ConfigError(
-            f"{name} must be {wanted}.", f"{name} = {value:g}", f"Choose a value that is {wanted}."
-        )
+def ranges_by_group() -> dict[str, dict[str, Range]]:
+    """Give every number among the settings its range; a list's is that of each in it."""
+    found: dict[str, dict[str, Range]] = {}
+    for path, kind in setting_kinds().items():
+        group, _, name = path.rpartition(".")
+        if path not in FREE and {kind, *typing.get_args(kind)[:1]} & {int, float}:
+            narrower = NARROWER.get(group, {}).items()
+            wanted = next((one for one, names in narrower if name in names), ANY)
+            found.setdefault(group, {})[name] = wanted
+    return found
+
+
+GROUPS = ranges_by_group()
+TRAIN = GROUPS["student_train"]
 
 
 def check_group(group: object, ranges: Mapping[str, Range], prefix: str = "") -> None:
-    """Raise ConfigError for the first number of a group that is out of its range.
-
-    prefix: stands before its name.
-    """
+    """ConfigError for the first number out of range; prefix: stands before its name."""
     for name, wanted in ranges.items():
         value = getattr(group, name)
         for number in value if isinstance(value, tuple) else (value,):
-            require(f"{prefix}{name}", number, wanted)
+            if number not in wanted:
+                what, fix = f"{prefix}{name} must be {wanted}.", f"Choose a value that is {wanted}."
+                raise ConfigError(what, f"{prefix}{name} = {number:g}", fix)
 
 
 def check_shares(shares: Mapping[str, float]) -> None:
-    """Raise ConfigError for an unknown part, a wrong share, and a wrong sum of shares."""
+    """ConfigError for an unknown part, a wrong share, and a wrong sum of shares."""
     for part in shares:
         if part not in PARTS:
             fix = did_you_mean(part, PARTS, f"Parts are: {', '.join(PARTS)}.")
@@ -166,10 +121,7 @@ def check_shares(shares: Mapping[str, float]) -> None:
 
 
 def check_numbers(config: Config) -> None:
-    """Raise ConfigError for the first wrong number of a Config, by its full name.
-
-    Two budgets of one training are one too many.
-    """
+    """ConfigError for the first wrong number, and for two budgets of one training."""
     check_shares(config.data.shares)
     for name, ranges in GROUPS.items():
         check_group(getattr(config, name) if name else config, ranges, f"{name}." if name else "")

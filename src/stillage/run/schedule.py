@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stillage.run.stages import Stage, stage_folder, stage_keys, status
+from stillage.run.stages import Stage, Status, stage_folder, stage_keys, status
 
 CHECK_AHEAD = ("data", "tokenizer")
 """Stages that also check, before anything is trained, the shapes and limits of all models."""
@@ -28,8 +28,7 @@ class Task:
     run: str
     stage: Stage
     key: str
-    reason: str
-    is_done: bool
+    state: Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +49,18 @@ class Schedule:
         """Return the stage and its inputs under their labels."""
         return replace(self.offers[label][0].stage, name=label, inputs=self.needs[label])
 
-    def next_offer(self, label: str, failed: Collection[str]) -> Task | None:
-        """Return the stage in the name of a run not failed, where that may end otherwise."""
-        left = [task for task in self.offers[label] if task.run not in failed]
-        return left[0] if left and left[0].stage.name in CHECK_AHEAD else None
+    def still_offered(self, label: str, failed: Collection[str]) -> list[Task]:
+        """List the stage in the names of the runs that need it and have not failed."""
+        return [task for task in self.offers[label] if task.run not in failed]
+
+    def ended_by(self, label: str, run: str) -> list[str]:
+        """Name the runs that end as the stage fails in the name of one of them.
+
+        All that need it; but what checks ahead may go well in another's name.
+        """
+        offers = self.offers[label]
+        checks = offers[0].stage.name in CHECK_AHEAD
+        return [run] if checks else [task.run for task in offers]
 
 
 def schedule(plans: Mapping[str, Planned]) -> Schedule:
@@ -77,24 +84,13 @@ def schedule(plans: Mapping[str, Planned]) -> Schedule:
             if label not in offers:
                 state = status(folder, stage, key)
                 needs[label] = tuple(labels[at[name]] for name in stage.inputs)
+                offers[label] = []
             else:
-                state = offers[label][0]
-            offers.setdefault(label, []).append(
-                Task(
-                    run=run,
-                    stage=stage,
-                    key=key,
-                    reason=state.reason,
-                    is_done=state.is_done,
-                )
-            )
+                state = offers[label][0].state
+            offers[label].append(Task(run=run, stage=stage, key=key, state=state))
         of_run[run] = tuple(labels[folder] for folder in at.values())
-    return Schedule(
-        offers=offers,
-        needs=needs,
-        of_run=of_run,
-        folders={label: path for path, label in labels.items()},
-    )
+    folders = {label: path for path, label in labels.items()}
+    return Schedule(offers=offers, needs=needs, of_run=of_run, folders=folders)
 
 
 def described(found: Schedule) -> list[str]:
@@ -103,9 +99,9 @@ def described(found: Schedule) -> list[str]:
     width = max([24, *(len(label) for label in found.tasks)]) if several else 24
     lines = []
     for label, task in found.tasks.items():
-        serves = len(found.offers[label])
+        serves, state = len(found.offers[label]), task.state
         shared = f" (for {serves} points)" if several and serves > 1 else ""
         lines.append(
-            f"{'skip' if task.is_done else 'run '}  {label:<{width}} {task.reason}{shared}"
+            f"{'skip' if state.is_done else 'run '}  {label:<{width}} {state.reason}{shared}"
         )
     return lines

@@ -40,18 +40,15 @@ class Stage:
     settings: Mapping[str, Any]  # JSON-able; everything that decides the content
     work: Callable[[Path], None]
     inputs: tuple[str, ...] = ()  # names of stages before it
-    # path -> sha256 of files it reads from elsewhere
-    outside: Mapping[str, str] = field(default_factory=dict)
+    outside: Mapping[str, str] = field(default_factory=dict)  # path -> sha256 of files elsewhere
     schema: int = 1
     secret: str = ""  # in the key and written nowhere, so that nobody can try guesses at the inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Whether a stage has to run, and why."""
+    """Whether a stage is done, and why."""
 
-    name: str
-    key: str
     is_done: bool
     reason: str
 
@@ -60,11 +57,14 @@ def stage_keys(stages: Sequence[Stage]) -> dict[str, str]:
     """Each stage's key, known before anything runs; a stage comes after its inputs."""
     keys: dict[str, str] = {}
     for stage in stages:
-        inputs = {name: keys[name] for name in stage.inputs}
-        keys[stage.name] = stage_key(
-            stage.name, stage.settings, inputs, stage.outside, stage.schema, stage.secret
-        )
+        keys[stage.name] = key_of(stage, {name: keys[name] for name in stage.inputs})
     return keys
+
+
+def key_of(stage: Stage, inputs: Mapping[str, str]) -> str:
+    """The stage's key; inputs: name -> key."""
+    own = (stage.outside, stage.schema, stage.secret)
+    return stage_key(stage.name, stage.settings, inputs, *own)
 
 
 def stage_key(
@@ -75,10 +75,7 @@ def stage_key(
     schema: int,
     secret: str = "",
 ) -> str:
-    """A stage's key from all that decides its content.
-
-    inputs: name -> key, outside: path -> sha256.
-    """
+    """Hash all that decides a stage: inputs name -> key, outside path -> sha256."""
     content = {
         "name": name,
         "settings": settings,
@@ -166,7 +163,7 @@ def status(folder: Path, stage: Stage, key: str) -> Status:
         reason = f"damaged: {wrong}"
     else:
         is_done, reason = True, "finished before with the same settings and inputs"
-    return Status(name=stage.name, key=key, is_done=is_done, reason=reason)
+    return Status(is_done=is_done, reason=reason)
 
 
 def started_with(folder: Path) -> str:
@@ -185,10 +182,7 @@ def set_aside(folder: Path, key: str) -> None:
 
 
 def run_stage(folder: Path, stage: Stage, key: str) -> None:
-    """Do the stage's work and seal it with its manifest.
-
-    A kill leaves it either sealed or to be continued.
-    """
+    """Do the stage's work and seal it; a kill leaves it sealed or to be continued."""
     manifest = read_manifest(folder)
     if manifest is not None and manifest["key"] != key:
         set_aside(folder, manifest["key"])

@@ -9,10 +9,7 @@ from stillage.errors import DataError, listed
 
 
 def store_of(run: Path) -> Path | None:
-    """Find the store that a point of a sweep links to, there or not.
-
-    None for a run that holds its own stages.
-    """
+    """Find the store that a sweep's point links to, there or not; None for other runs."""
     for entry in sorted(run.iterdir()) if run.is_dir() else []:
         target = entry.resolve()
         name = rf"{re.escape(entry.name)}-[0-9a-f]{{16}}"

@@ -49,19 +49,14 @@ class Point:
 
 
 def swept(flat: Flat) -> tuple[Flat, dict[str, list[str]]]:
-    """Part the flat settings into every point's and the lists to sweep over.
-
-    ConfigError for an empty list.
-    """
-    found = {
-        path.removeprefix(SWEEP): words for path, words in flat.items() if path.startswith(SWEEP)
-    }
-    empty = [path for path, words in found.items() if not words]
-    if empty:
-        raise ConfigError(
-            "A sweep needs values.", f"none for: {', '.join(empty)}", "Write e.g. seed: [1, 2, 3]."
-        )
-    return {path: words for path, words in flat.items() if not path.startswith(SWEEP)}, found
+    """Part every point's settings from lists to sweep; ConfigError for an empty one."""
+    every, lists = dict(flat), {}
+    for path in [path for path in flat if path.startswith(SWEEP)]:
+        lists[path.removeprefix(SWEEP)] = every.pop(path)
+    if empty := [path for path, words in lists.items() if not words]:
+        values = f"none for: {', '.join(empty)}"
+        raise ConfigError("A sweep needs values.", values, "Write e.g. seed: [1, 2, 3].")
+    return every, lists
 
 
 def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
@@ -78,16 +73,13 @@ def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
             given |= case(base, path, value) if path.startswith(AXIS) else {path: value.split(",")}
         config = build({**base, **shares_over(base, given)})
         name = "_".join(
-            f"{path.rsplit('.', 1)[-1]}={slug(value)}" for path, value in chosen.items()
+            f"{path.rpartition('.')[2]}={slug(value)}" for path, value in chosen.items()
         )
         found.append(Point(name=name, values=chosen, config=replace(config, out=config.out / name)))
     names = [point.name for point in found]
     if len(set(names)) < len(names):
-        raise ConfigError(
-            "Two points of the sweep have one name.",
-            f"names: {names[:6]}",
-            "Sweep each value once.",
-        )
+        what, values = "Two points of the sweep have one name.", f"names: {names[:6]}"
+        raise ConfigError(what, values, "Sweep each value once.")
     return found
 
 
@@ -98,9 +90,7 @@ def check_overruled(flat: Flat, flags: Flat) -> None:
     what a case is for.
     """
     setters: dict[str, list[str]] = {}
-    for axis, words in (
-        (path.removeprefix(SWEEP), words) for path, words in flat.items() if path.startswith(SWEEP)
-    ):
+    for axis, words in swept(flat)[1].items():
         if not axis.startswith(AXIS):
             setters.setdefault(axis, []).append(SWEEP + axis)
             continue
@@ -116,27 +106,19 @@ def check_overruled(flat: Flat, flags: Flat) -> None:
                 "Leave out the flag, or change the sweep.",
             )
         if len(by) > 1:
-            raise ConfigError(
-                f"Two axes of the sweep set {path}.",
-                f"they are: {', '.join(by)}",
-                "Set it in one of them.",
-            )
+            what, values = f"Two axes of the sweep set {path}.", f"they are: {', '.join(by)}"
+            raise ConfigError(what, values, "Set it in one of them.")
 
 
 def case(base: Flat, path: str, name: str) -> Flat:
-    """Return the settings of one case of the axis that `path` names.
-
-    ConfigError when the config has none of that name.
-    """
+    """Return the settings of one case of the axis `path`; ConfigError if unknown."""
     axis = path.removeprefix(AXIS)
     start = f"{CASE}{axis}."
     if start + name not in base:
         known = [key.removeprefix(start) for key in base if key.startswith(start)]
-        raise ConfigError(
-            f"The sweep has no case {name!r} of {axis!r}.",
-            f"defined: {', '.join(known) or 'none'}",
-            f"Define it under sweep.cases.{axis}, or choose another.",
-        )
+        what, values = f"The sweep has no case {name!r} of {axis!r}.", ", ".join(known) or "none"
+        fix = f"Define it under sweep.cases.{axis}, or choose another."
+        raise ConfigError(what, f"defined: {values}", fix)
     return json.loads(base[start + name][0])
 
 
@@ -156,15 +138,10 @@ def write_index(out: Path, grid: Sequence[Point], run_ids: Sequence[str]) -> Non
 
 def check_sweep_folder(out: Path) -> None:
     """ConfigError where a sweep's folder holds a run or strange files; writes nothing."""
-    names = (
-        sorted(path.name for path in out.iterdir() if path.name != ".lock") if out.is_dir() else []
-    )
+    names = sorted({path.name for path in out.iterdir()} - {".lock"}) if out.is_dir() else []
     if "config.yaml" in names:
-        raise ConfigError(
-            f"The folder {out} holds a run, not a sweep.",
-            "found: config.yaml",
-            "Choose another --out.",
-        )
+        what = f"The folder {out} holds a run, not a sweep."
+        raise ConfigError(what, "found: config.yaml", "Choose another --out.")
     if names and "sweep.json" not in names:
         raise ConfigError(
             f"The folder {out} has files, but no sweep of ours.",
@@ -188,11 +165,8 @@ def leave_nothing(out: Path) -> None:
 def points_of(out: Path) -> list[dict[str, Any]]:
     """Read the points of a sweep's folder: name, values, run. DataError for none."""
     if not (out / "sweep.json").is_file():
-        raise DataError(
-            f"{out} is no sweep.",
-            "missing: sweep.json",
-            "Give the folder of a config with `sweep:`.",
-        )
+        fix = "Give the folder of a config with `sweep:`."
+        raise DataError(f"{out} is no sweep.", "missing: sweep.json", fix)
     return read_json(out / "sweep.json")["points"]
 
 
@@ -233,21 +207,14 @@ def point_state(out: Path, point: Mapping[str, Any], failed: Mapping[str, Except
 
 
 def typed_values(points: Sequence[Mapping[str, str]]) -> dict[str, dict[str, object]]:
-    """Return setting -> value as written -> value, typed if all of its values are.
-
-    As whole numbers, numbers or switches; else text.
-    """
-    written: dict[str, list[str]] = {}
-    for values in points:
-        for path, value in values.items():
-            written.setdefault(path, []).append(value)
+    """Return setting -> word -> value: integers, numbers or switches if all are."""
     known = setting_kinds()
     found: dict[str, dict[str, object]] = {}
-    for path, words in written.items():
-        readers = () if known.get(path) is str or is_list(known.get(path)) else (int, float, switch)
-        found[path] = next(
-            (read for reader in readers if (read := read_all(reader, words))), {w: w for w in words}
-        )
+    for path in dict.fromkeys(path for values in points for path in values):
+        words = [values[path] for values in points if path in values]
+        is_text = known.get(path) is str or is_list(known.get(path))
+        every = (read_all(reader, words) for reader in (int, float, switch) if not is_text)
+        found[path] = next(filter(None, every), {word: word for word in words})
     return found
 
 

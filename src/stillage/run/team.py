@@ -1,7 +1,5 @@
 """One run on several processes (`torchrun ... -m stillage run CONFIG`).
 
-Who is who, and how the first calls the others.
-
 The first process plans, locks, writes, evaluates and audits. The others wait; called to a training
 they take part in it, and they write nothing. They talk through the key-value store of
 torch.distributed, so that waiting needs no GPU and no timeout.
@@ -19,7 +17,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,10 +35,7 @@ POLL_S, GRACE_S, GOODBYE_S, SAVING_S = 0.05, 2.0, 20.0, 600.0
 
 
 def rank_and_size() -> tuple[int, int]:
-    """Return (rank, number of processes) as torchrun says; (0, 1) for one alone.
-
-    Or as whoever else started this process says.
-    """
+    """Return (rank, number of processes) as torchrun says; (0, 1) for one alone."""
     size = int(os.environ.get("WORLD_SIZE") or 1)
     return (int(os.environ.get("RANK") or 0), size) if size > 1 else (0, 1)
 
@@ -69,10 +64,7 @@ class Team:
         self.store.set(f"order/{number}", json.dumps(order))
 
     def orders(self) -> Iterator[dict[str, Any]]:
-        """Yield each order of the first process, until it has no more.
-
-        Interrupted when the first is gone.
-        """
+        """Yield the first process's orders to the last; Interrupted when it is gone."""
         number = 1
         while True:
             with first_is_there():
@@ -97,10 +89,7 @@ class Team:
         return int(self.store.get("ended")) if self.store.check(["ended"]) else None
 
     def end(self, code: int) -> None:
-        """Tell the other processes that the first ends, and give them a moment to leave.
-
-        It may own the store.
-        """
+        """Tell the others that the first ends, and wait a moment: it may own their store."""
         self.store.set("ended", str(code))
         wait_until(lambda: self.store.add("left", 0) >= self.size - 1, GOODBYE_S / 2)
 
@@ -111,12 +100,10 @@ class Team:
         """
         with contextlib.suppress(Exception):  # whatever broke, the exit code must get out
             if text:
-                self.store.compare_set(
-                    "failed", "", json.dumps({"rank": self.rank, "code": code, "text": text})
-                )
-            has_ended = wait_until(
-                lambda: self.ended() is not None, SAVING_S if code in (75, 130) else GOODBYE_S
-            )
+                failed = {"rank": self.rank, "code": code, "text": text}
+                self.store.compare_set("failed", "", json.dumps(failed))
+            limit_s = SAVING_S if code in (75, 130) else GOODBYE_S
+            has_ended = wait_until(lambda: self.ended() is not None, limit_s)
             self.store.add("left", 1)
             return has_ended
         return code in (75, 130)
@@ -134,20 +121,12 @@ class Team:
             thread.join()
 
     def watch(self, over: threading.Event) -> None:
-        """Look for another's failure or bad end, in a thread, until it is over.
-
-        The first looks for a failure, the others for a bad end of the first.
-        """
+        """Look for another's failure, or the first's bad end, in a thread, until over."""
         with contextlib.suppress(Exception):  # a store that is gone: the body finds out
             while not over.wait(5 * POLL_S):
                 failed = self.failure() if self.is_first else None
-                code = (
-                    failed["code"]
-                    if failed is not None
-                    else 0
-                    if self.is_first
-                    else self.ended() or 0
-                )
+                ended = 0 if self.is_first else self.ended() or 0
+                code = ended if failed is None else failed["code"]
                 if code == 0:
                     continue
                 if over.wait(GRACE_S):
@@ -165,7 +144,7 @@ def told_by(team: Team, failed: Mapping[str, Any]) -> UserError:
     return error
 
 
-def wait_until(true: Any, limit_s: float) -> bool:  # noqa: ANN401 - a function without arguments
+def wait_until(true: Callable[[], bool], limit_s: float) -> bool:
     """Poll until it is true; False when the time is over."""
     deadline = time.monotonic() + limit_s
     while not true():
@@ -183,29 +162,23 @@ def first_is_there() -> Iterator[None]:
     try:
         yield
     except (DistError, RuntimeError) as error:
-        raise Interrupted(
-            "The first process of this run is gone.", first_line(error), "Run it again."
-        ) from error
+        what = "The first process of this run is gone."
+        raise Interrupted(what, first_line(error), "Run it again.") from error
 
 
 def join() -> Team:
-    """Meet the other processes.
-
-    ConfigError where they cannot be found, or there are more of them than GPUs.
-    """
+    """Meet the other processes; ConfigError for nobody, and for too few GPUs."""
     import torch
     from torch import distributed
     from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
     from torch.distributed.rendezvous import rendezvous
 
     local, cuda = int(os.environ.get("LOCAL_RANK") or 0), torch.cuda.is_available()
-    if cuda and local >= torch.cuda.device_count():
-        raise ConfigError(
-            "There are more processes than GPUs on this machine.",
-            f"process {local + 1} of this machine; GPUs: {torch.cuda.device_count()}",
-            "Lower --nproc_per_node.",
-        )
     if cuda:
+        if local >= torch.cuda.device_count():
+            what = "There are more processes than GPUs on this machine."
+            values = f"process {local + 1} of this machine; GPUs: {torch.cuda.device_count()}"
+            raise ConfigError(what, values, "Lower --nproc_per_node.")
         torch.cuda.set_device(local)
     try:
         store, rank, size = next(rendezvous("env://", timeout=JOIN))
