@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillage.audit.queries import Noise, ScoringModel
+from stillage.audit.queries import ScoringModel
 from stillage.data.examples import make_examples
 from stillage.models.limits import device_name, shortest_context, weights_key
 from stillage.run.audit_config import AuditConfig
@@ -18,6 +18,8 @@ from stillage.types import Result
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from stillage.models.block_losses import WeightNoise
 
 Progress = Callable[[str, Mapping[str, Any]], None]
 """progress(stage, facts): hears which model is asked, and how far each question is."""
@@ -45,9 +47,11 @@ class AuditSettings:
         return watched(partial(self.progress, self.stage), model)
 
     @property
-    def noise(self) -> Noise:
+    def noise(self) -> WeightNoise:
         """The noise that MoPe puts on the weights."""
-        return Noise(
+        from stillage.models.block_losses import WeightNoise
+
+        return WeightNoise(
             sigma=self.audit.mope_sigma,
             copies=self.audit.mope_copies,
             relative=self.audit.mope_noise == "relative",
