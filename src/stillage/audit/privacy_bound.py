@@ -46,10 +46,8 @@ def p_value(epsilon: float, *, n_guesses: int, n_correct: int, m: int, delta: fl
 
     if n_correct <= 0:
         return 1.0
-    right = 1.0 / (1.0 + math.exp(-epsilon))
-    at_least = bdtrc(
-        np.arange(n_correct, -1.0, -1.0) - 1, n_guesses, right
-    )  # f(v), f(v - 1), ..., f(0)
+    right, counts = 1.0 / (1.0 + math.exp(-epsilon)), np.arange(n_correct, -1.0, -1.0)
+    at_least = bdtrc(counts - 1, n_guesses, right)  # f(v), f(v - 1), ..., f(0)
     at_least[-1] = 1.0
     steps = np.arange(1, n_correct + 1)  # beyond v nothing is added to f(0) - f(v), and i grows
     slack = float(np.max((at_least[1:] - at_least[0]) / steps)) if delta > 0 else 0.0
@@ -112,11 +110,5 @@ def canary_schema() -> pa.Schema:
     """Give the columns of dp/canaries.parquet."""
     import pyarrow as pa
 
-    return pa.schema(
-        [
-            ("model", pa.string()),
-            ("id", pa.string()),
-            ("is_in", pa.bool_()),
-            ("score", pa.float64()),
-        ]
-    )
+    names = [("model", pa.string()), ("id", pa.string())]
+    return pa.schema([*names, ("is_in", pa.bool_()), ("score", pa.float64())])
