@@ -201,7 +201,7 @@ def excess_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
         both = zip(profile.scores_LN, null.scores_LN, strict=True)
         named = replace(row, model=model, attack=measure, metric="block_excess", against=null.model)
         pairs += [(replace(named, block=block), *scores) for block, scores in enumerate(both)]
-    return difference_rows(audited, pairs)
+    return paired_rows(audited, pairs)
 
 
 def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> list[Result]:
@@ -213,13 +213,13 @@ def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> l
         if profile.whole_N is not None
         for block, scores_N in enumerate(profile.scores_LN)
     ]
-    return difference_rows(audited, pairs)
+    return paired_rows(audited, pairs)
 
 
-def difference_rows(audited: Audited, pairs: Sequence[tuple[Result, Array, Array]]) -> list[Result]:
-    """Fill in the difference of the AUCs of two scores float64[N]; p by Holm over all pairs.
+def paired_rows(audited: Audited, pairs: Sequence[tuple[Result, Array, Array]]) -> list[Result]:
+    """Compare the AUCs of each pair of scores float64[N]; p by Holm over all.
 
-    Paired, on the records with both scores; no row where those are of one kind.
+    On the records with both; no row where those are of one kind.
     """
     rows: list[Result] = []
     tests: list[PairedTest] = []

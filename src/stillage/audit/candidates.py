@@ -100,10 +100,10 @@ def from_first_difference(examples: Sequence[Example]) -> list[Example]:
 def candidate_scores(
     asked: ScoringModel, canaries: Sequence[Canary]
 ) -> list[tuple[float, Array] | str]:
-    """Return each canary's scores in nats (true value, float64[R] of the references), or why not.
+    """Return each canary's scores (true value, references float64[R]), or why not.
 
-    Equal values of a canary are scored once, and so tie exactly. A response cut anywhere is not
-    scored: what is missing would differ between candidates.
+    In nats. Equal values of a canary are scored once, and so tie exactly. A response cut anywhere
+    is not scored: what is missing would differ between candidates.
     """
     scores: list[tuple[float, Array] | str] = []
     progress, quiet = (

@@ -177,9 +177,9 @@ def tpr_on_leaked(
     *,
     clusters: Array | None = None,
 ) -> Ratio:
-    """Of the members that the teacher betrays at `fpr`, the share the student betrays too.
+    """Of the members that the teacher betrays, the share the student betrays too.
 
-    Both thresholds come from the nonmembers alone; the interval is for these two:
+    Each at `fpr`. Both thresholds come from the nonmembers alone; the interval is for these two:
     how they scatter with other nonmembers is not in it. Clopper-Pearson, near-duplicates (clusters
     int[n]) counted once. NaN where the teacher betrays nobody. DataError as tpr_at_fpr.
     """

@@ -131,9 +131,9 @@ def memorization_schema() -> pa.Schema:
 
 
 def memorization_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
-    """Return the mean of every measure, per model and part, with its interval over records.
+    """Return the mean of every measure over records, per model and part.
 
-    Near-duplicates count once in it, where the table has the column `group`.
+    Near-duplicates count once in its interval, where the table has the column `group`.
     """
     results = []
     for (model, part), rows in by_model_and_part(table).items():

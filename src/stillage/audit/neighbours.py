@@ -41,12 +41,12 @@ def neighbours(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[tuple[str, ...]]:
-    """Make texts that differ from each record's response in max(1, round(share n)) of n tokens.
+    """Make texts that differ from each record's response in a share of its n tokens.
 
-    Places are drawn at random and masked together; each gets one of the masked model's top_k
-    proposals, drawn at random. Draws derive from (seed, record id, number), so a record's
-    neighbours do not depend on the others. No neighbours where nothing can be replaced. cache:
-    folder where they are kept.
+    In max(1, round(share n)). Places are drawn at random and masked together; each gets one of the
+    masked model's top_k proposals, drawn at random. Draws derive from (seed, record id, number), so
+    a record's neighbours do not depend on the others. No neighbours where nothing can be replaced.
+    cache: folder where they are kept.
     """
     numbers = (swaps.count, swaps.share, swaps.top_k, swaps.seed)
     settings = [SCHEMA, masked.key, *map(str, numbers)]

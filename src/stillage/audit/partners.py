@@ -23,9 +23,10 @@ COUNTERFACTUAL: Mapping[str, str] = {TEACHER: CLEAN_TEACHER, STUDENT: CLEAN}
 def ask_starts(
     models: AuditModels, attacks: Sequence[Attack], material: Material, settings: AuditSettings
 ) -> tuple[dict[str, Responses], dict[str, str]]:
-    """Ask the weights that each training started from: responses by key, and each model's key.
+    """Ask the weights that each training started from.
 
-    Models of one start share its responses. A model that is not trained in this run has none.
+    Returns responses by the key of a start, and each model's key. Models of one start share its
+    responses. A model that is not trained in this run has none.
     """
     from stillage.models.identity import model_hash
 
@@ -48,7 +49,10 @@ def ask_starts(
 def ask_self_prompted(
     models: AuditModels, attacks: Sequence[Attack], material: Material, settings: AuditSettings
 ) -> tuple[dict[str, Responses], dict[str, str]]:
-    """Ask the models taught by texts of the audited ones: responses by name, who taught whom."""
+    """Ask the models that were taught by texts of the audited ones.
+
+    Returns responses by name, and audited model -> the name of the one that it taught.
+    """
     transforms = queries_for(attacks, ("self_prompted",))
     said: dict[str, Responses] = {}
     for model in models.self_prompted.values() if transforms else ():
@@ -60,7 +64,10 @@ def ask_self_prompted(
 
 
 def check_given_models(models: Sequence[AuditModel]) -> None:
-    """ConfigError for a reference that is an audited model, a student that is its teacher."""
+    """Refuse a reference that is an audited model, and a student that is its teacher.
+
+    ConfigError with both names.
+    """
     outside = outside_name(models)
     given = {model.name: model.source.source for model in models if not model.is_trained}
     if not outside and len(given) < 2:

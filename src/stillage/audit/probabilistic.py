@@ -72,9 +72,9 @@ def probabilistic_results(
     probabilities: Sequence[float] = PROBABILITIES,
     sampling: str = "temperature=1",
 ) -> list[Result]:
-    """Return the share of (n, p)-extractable records at every n and p, per model and part.
+    """Return the share of (n, p)-extractable records, per model and part.
 
-    With exact intervals. table: columns model, part and suffix_logp; with id and
+    Exact intervals. table: columns model, part and suffix_logp; with id and
     group near-duplicates count once in the intervals. sampling: in words. A log-probability that is
     NaN counts as not extracted, and as missing, so that the share stays one of all records.
     """

@@ -131,7 +131,7 @@ def scored_tokens(
     doing: str = "scoring {} records",
     note: str = "",
 ) -> list[TokenStats]:
-    """Return the model's statistics of some examples, from the cache where they are there.
+    """Return the model's statistics of some examples; what is cached is not asked.
 
     note: what was done to the model.
     """
@@ -220,7 +220,7 @@ def neighbouring(
 
 
 def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats | None:
-    """Return a neighbour as a reading of its record up to a character; None if it was cut.
+    """Return a neighbour as a reading of its record up to a character; None if cut.
 
     It has no borders between its ends. Of a record that goes on, the end of text after a neighbour
     is nobody's.
@@ -237,7 +237,7 @@ def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats |
 def prefixed(
     asked: ScoringModel, examples: Sequence[Example], known: Sequence[Record], kind: str
 ) -> Replies:
-    """Return statistics of every record after known texts, as many as its context holds.
+    """Return statistics of every record after all known texts that its context holds.
 
     Before too long a record that is none, and it has no reply; NoRoom where that is so of all.
     """

@@ -81,10 +81,10 @@ def shadow_scores(
     in_KN: Array,
     attacks: Sequence[ShadowAttack],
 ) -> tuple[pa.Table, list[LeftOut]]:
-    """Run every attack on every target; return rows of audit/scores.parquet and what is left out.
+    """Run every attack on every target: rows of audit/scores.parquet.
 
-    Which an attack is for want of shadows. shadows: of the kind of the targets (teachers or
-    students), in the order of the design in_KN.
+    Also returns what is left out, for want of shadows. shadows: of the kind of the targets
+    (teachers or students), in the order of the design in_KN.
     """
     import pyarrow as pa
 
@@ -120,7 +120,7 @@ def shadow_scores(
 def memorized(
     shadows: Sequence[Kept], in_KN: Array, metric: str, rng: np.random.Generator, level: float
 ) -> tuple[Counterfactual, Array]:
-    """Measure counterfactual memorization of the records, bool[N], that all shadows score."""
+    """Measure the memorization of the records, bool[N], that all shadows score."""
     values_KN = np.array([getattr(one, metric) for one in shadows], dtype=np.float64)
     fine_N: Array = np.atleast_1d(np.isfinite(values_KN).all(axis=0))
     values_KN, in_KN = values_KN[:, fine_N], in_KN[:, fine_N]

@@ -58,7 +58,7 @@ def chosen_attacks(audit: AuditConfig) -> tuple[list[ShadowAttack], list[FittedA
 
 
 def shadow_design(split: Split, n_shadows: int, seed: int) -> tuple[list[Record], Array]:
-    """Return members and nonmembers by id, and which shadow meets which of them: bool[K, N]."""
+    """Return members and nonmembers by id, and which shadow meets which: bool[K, N]."""
     pool = [record for part in SIDES for record in split.records_by_part.get(part, ())]
     pool.sort(key=lambda record: record.id)
     ids, groups = [record.id for record in pool], split.group_names(pool)

@@ -98,12 +98,9 @@ def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[R
         interval = quantile_interval(values_N, q, row.level, clusters=clusters_N)
         at = measured_row(replace(row, quantile=q), "signal_kl_quantile", interval, unit=unit)
         if np.isnan(interval.low):
-            needed, there = (
-                needed_for_quantile(q, row.level),
-                independent(values_N.size, clusters_N),
-            )
-            why = f"it takes {needed} records that are no near-duplicates, and these are worth {there}"
-            at = replace(at, reason=why)
+            takes = f"it takes {needed_for_quantile(q, row.level)} records"
+            worth = f"and these are worth {independent(values_N.size, clusters_N)}"
+            at = replace(at, reason=f"{takes} that are no near-duplicates, {worth}")
         results.append(at)
     return results
 
