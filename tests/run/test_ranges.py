@@ -71,6 +71,7 @@ def test_every_number_among_the_settings_has_a_range() -> None:
         ("audit.extract-top-k", "-1", "at least 0"),
         ("audit.min-k-fraction", "0", "more than 0 and at most 1"),
         ("audit.level", "95", "below 1"),
+        ("audit.dp-delta", "1", "below 1"),
         ("student-train.batch-size", "0", "at least 1"),
         ("teacher.layers", "0", "at least 1"),
         ("generate.top-p", "nan", "more than 0"),

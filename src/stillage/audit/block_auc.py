@@ -19,13 +19,7 @@ import numpy as np
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.membership import Audited
 from stillage.audit.paired_results import paired_results
-from stillage.functional.stats import (
-    Interval,
-    PairedTest,
-    auc_interval,
-    paired_auc_test,
-    roc_auc,
-)
+from stillage.functional.stats import Interval, PairedTest, auc_interval, paired_auc_test, roc_auc
 from stillage.run.results import measured_row
 from stillage.types import Array, Result
 

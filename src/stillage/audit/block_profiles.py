@@ -105,7 +105,7 @@ def under_noise(name: str, whole: WholeModel, noise: WeightNoise) -> Profile:
 
 
 def by_gradient(name: str, whole: WholeModel) -> Profile:
-    """Take each block's share of the gradient."""
+    """Measure the norm of the gradient in each block."""
     norms = gradients_of(whole.asked, whole.examples)
     return gradient_profile(name, np.stack([one.blocks_L for one in norms], axis=1))
 

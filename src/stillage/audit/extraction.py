@@ -174,37 +174,37 @@ def recites(said_T: Array, target: Target) -> bool:
 
 
 def extraction_table(
+    model: str,
     targets: Sequence[Target],
-    recited: Mapping[str, Sequence[Array]],
-    stats: Mapping[str, Mapping[str, TokenStats]],
+    recited: Sequence[Array],
+    stats: Mapping[str, TokenStats],
     tokenizer: PreTrainedTokenizerBase,
 ) -> pa.Table:
-    """Return one row per model and record: what was to be recited, and what was.
+    """Return a row per record: what a model was to recite, and what it did.
 
-    recited: model -> what greedy decoding wrote, ids per target. stats: the teacher-forced pass,
-    checked against that in `agrees` (counted only, as other padding may decide a near-tie
+    recited: what greedy decoding wrote, ids per target. stats: record id -> the teacher-forced
+    pass, checked against that in `agrees` (counted only, as other padding may decide a near-tie
     otherwise).
     """
     import pyarrow as pa
 
     rows = []
-    for model, texts in recited.items():
-        for target, ids in zip(targets, texts, strict=True):
-            exact, tokens = recites(ids, target), len(target.suffix_ids)
-            forced = teacher_forced_hits(target, stats[model][target.record_id])
-            rows.append(
-                {
-                    "model": model,
-                    "id": target.record_id,
-                    "part": target.part,
-                    "target": target.text,
-                    "recited": str(tokenizer.decode(ids.tolist())),
-                    "exact": exact,
-                    "matched_prefix": shared_prefix(ids, target.suffix_ids),
-                    "tokens": tokens,
-                    "agrees": exact == (tokens > 0 and bool(forced.all())),
-                }
-            )
+    for target, ids in zip(targets, recited, strict=True):
+        exact, tokens = recites(ids, target), len(target.suffix_ids)
+        forced = teacher_forced_hits(target, stats[target.record_id])
+        rows.append(
+            {
+                "model": model,
+                "id": target.record_id,
+                "part": target.part,
+                "target": target.text,
+                "recited": str(tokenizer.decode(ids.tolist())),
+                "exact": exact,
+                "matched_prefix": shared_prefix(ids, target.suffix_ids),
+                "tokens": tokens,
+                "agrees": exact == (tokens > 0 and bool(forced.all())),
+            }
+        )
     return pa.Table.from_pylist(rows, schema=extraction_schema())
 
 
@@ -254,9 +254,9 @@ def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[R
 def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
     """Return how much more a model recites of members than of nonmembers.
 
-    extraction_beyond_nonmembers: difference of the two shares (binomial.difference), p of
-    the exact permutation of whole clusters between the sides, one-sided
-    (multiplicity.max_statistic_test). No row where a side has nothing to recite.
+    extraction_beyond_nonmembers: the two shares' independent_difference, and p of the exact
+    permutation of whole clusters between the sides, one-sided (max_statistic_test). No row where a
+    side has nothing to recite.
     """
     sides = by_model_and_part(table)
     results = []

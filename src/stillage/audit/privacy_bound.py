@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.errors import ConfigError, DataError
+from stillage.errors import DataError
 from stillage.functional.binomial import check_level
 from stillage.types import Array
 
@@ -61,13 +61,9 @@ def epsilon_lower_bound(
 
     With one-sided confidence `level`: the smallest epsilon whose `p_value` reaches 1 - level. Where
     2 m delta > 1 the theorem says nothing, and it is 0. DataError for counts that cannot be, or no
-    guess at all; ConfigError for a delta outside [0, 1).
+    guess at all.
     """
     alpha = check_level(level)
-    if not 0 <= delta < 1:
-        raise ConfigError(
-            "delta must be at least 0 and below 1.", f"delta = {delta:g}", "Choose e.g. 1e-5."
-        )
     if not 0 <= n_correct <= n_guesses <= m or n_guesses < 1:
         raise DataError(
             "Of the canaries some are guessed, and of the guesses some are right.",

@@ -74,9 +74,9 @@ def probabilistic_results(
 ) -> list[Result]:
     """Return the share of (n, p)-extractable records, per model and part.
 
-    Exact intervals. table: columns model, part and suffix_logp; with id and
-    group near-duplicates count once in the intervals. sampling: in words. A log-probability that is
-    NaN counts as not extracted, and as missing, so that the share stays one of all records.
+    Exact intervals. table: columns model, part and suffix_logp; with id and group near-duplicates
+    count once in the intervals. sampling: in words. A log-probability that is NaN counts as not
+    extracted, and as missing, so that the share stays one of all records.
     """
     results, metric = [], "probabilistic_extraction_rate"
     for (model, part), rows in by_model_and_part(table).items():

@@ -2,7 +2,7 @@
 
 Higher = more likely a member; never flipped. ATTACKS lists what an audit can run by name;
 SHADOW_ATTACKS what it can run with shadow pipelines besides, FITTED_ATTACKS what has to learn from
-known records first. No attack imports torch, transformers or another attack.
+known records first. No attack imports torch or transformers.
 """
 
 from stillage.audit.attacks.con_recall import CON_RECALL
