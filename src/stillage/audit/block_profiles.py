@@ -93,13 +93,9 @@ def under_noise(name: str, whole: WholeModel, noise: WeightNoise) -> Profile:
     from stillage.models.block_losses import noise_losses
 
     asked, examples = whole.asked, whole.examples
-    doing = f"noise in each block, {{}} passes over {len(examples):,} records"
+    progress = asked.doing(f"noise in each block, {{}} passes over {len(examples):,} records")
     noisy_SLN = noise_losses(
-        asked.model,
-        examples,
-        noise,
-        batch_tokens=asked.batch_tokens,
-        progress=asked.doing(doing),
+        asked.model, examples, noise, batch_tokens=asked.batch_tokens, progress=progress
     )
     return mope_profile(name, noisy_SLN, whole.loss_N)
 
@@ -123,13 +119,10 @@ def with_blocks_of(reference: WholeModel, name: str, whole: WholeModel) -> Profi
         raise CapabilityError(
             "The two models read the records as other tokens.", name, "Use one tokenizer."
         )
-    doing = f"each block exchanged, {{}} passes over {len(examples):,} records"
+    progress = asked.doing(f"each block exchanged, {{}} passes over {len(examples):,} records")
+    model, other = asked.model, reference.asked.model
     reverted_LN = reverted_losses(
-        asked.model,
-        reference.asked.model,
-        examples,
-        batch_tokens=asked.batch_tokens,
-        progress=asked.doing(doing),
+        model, other, examples, batch_tokens=asked.batch_tokens, progress=progress
     )
     return revert_profile(name, reverted_LN, whole.loss_N, reference.loss_N)
 

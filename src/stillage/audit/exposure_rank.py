@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,12 +39,12 @@ class Exposure:
 
     bits: float  # log2 |R| - log2 rank
     rank: int  # 1 = above every reference
-    n_references: int
+    references: int  # how many
     model_bits: float  # -log2 of the fitted skew-normal's tail above it; NaN: nothing fitted
     ks: float  # largest distance of references and fit, 0 to 1; NaN: nothing fitted
 
 
-NOT_RANKED = Exposure(bits=math.nan, rank=0, n_references=0, model_bits=math.nan, ks=math.nan)
+NOT_RANKED = Exposure(bits=math.nan, rank=0, references=0, model_bits=math.nan, ks=math.nan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ def exposures(canary_scores_C: Array, reference_scores_R: Array) -> list[Exposur
         Exposure(
             bits=math.log2(references.size + 1) - math.log2(1 + int(above)),
             rank=1 + int(above),
-            n_references=references.size,
+            references=references.size,
             model_bits=float(bits),
             ks=ks,
         )
@@ -134,17 +134,7 @@ def exposure_row(
 ) -> dict[str, object]:
     """A row of the table: one model's exposure of one canary, or why there is none."""
     known, why = (NOT_RANKED, exposure) if isinstance(exposure, str) else (exposure, "")
-    return {
-        "model": model,
-        "id": record_id,
-        "part": part,
-        "bits": known.bits,
-        "rank": known.rank,
-        "references": known.n_references,
-        "model_bits": known.model_bits,
-        "ks": known.ks,
-        "why": why,
-    }
+    return {"model": model, "id": record_id, "part": part, **asdict(known), "why": why}
 
 
 def exposure_results(

@@ -212,16 +212,9 @@ def extraction_schema() -> pa.Schema:
     """The columns of audit/extraction.parquet."""
     import pyarrow as pa
 
-    texts = ("model", "id", "part", "target", "recited")
-    counts = [("matched_prefix", pa.int64()), ("tokens", pa.int64())]
-    return pa.schema(
-        [
-            *((name, pa.string()) for name in texts),
-            ("exact", pa.bool_()),
-            *counts,
-            ("agrees", pa.bool_()),
-        ]
-    )
+    texts = [(name, pa.string()) for name in ("model", "id", "part", "target", "recited")]
+    counts = [(name, pa.int64()) for name in ("matched_prefix", "tokens")]
+    return pa.schema([*texts, ("exact", pa.bool_()), *counts, ("agrees", pa.bool_())])
 
 
 def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:

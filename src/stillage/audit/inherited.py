@@ -122,10 +122,10 @@ def attack_results(
         if one.compares(TEACHER, STUDENT, ALONE):
             three, inside, together = one.kept(TEACHER, STUDENT, ALONE)
             try:
-                own, others, control = (found(values, inside, fpr)[inside] for values in three)
+                sets = [found(values, inside, fpr)[inside] for values in three]
             except UserError:
                 continue
-            shares = shares_of(own, others, control, level, clusters=together[inside])
+            shares = shares_of(sets[0], sets[1], sets[2], level, clusters=together[inside])
             results += share_rows(at, shares)[1:]
     return results
 
@@ -160,15 +160,15 @@ def curve_results(
 def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Result]:
     """Return the curve of each part's recitals, and the sets of members recited whole."""
     results: list[Result] = []
-    for part in ("private", "nonmembers"):
-        recitals = recited_of(recited, part)
+    by_part = {part: recited_of(recited, part) for part in ("private", "nonmembers")}
+    for part, recitals in by_part.items():
         if not {TEACHER, STUDENT} <= set(recitals):
             continue
         teacher, student = (recitals[model]["positional_accuracy"] for model in (TEACHER, STUDENT))
         fine, clusters = np.isfinite(teacher) & np.isfinite(student), recitals[STUDENT]["cluster"]
         curve = replace(row, dataset=part, unit="mean share of tokens recited")
         results += curve_results(teacher[fine], student[fine], clusters[fine], level, curve)
-    private = recited_of(recited, "private")
+    private = by_part["private"]
     if not {TEACHER, STUDENT} <= set(private):
         return results
     control = next((model for model in (ALONE, CLEAN) if model in private), "")

@@ -50,59 +50,49 @@ def reference_per_byte(stats: TokenStats, reference_stats: TokenStats, text: str
     return float(own - other) / len(text.encode("utf-8"))
 
 
-def _per_token(name: str, party: Party, paper: str) -> Attack:
-    """The attack that compares the target with this party token by token."""
+def _against(party: Party, name: str, paper: str, *, per_byte: bool = False) -> Attack:
+    """The attack that compares the target with this party, token by token or byte by byte."""
+    text = (Query(party="record", transform="text"),) if per_byte else ()
     return Attack(
         name=name,
         paper=paper,
         access="logprob",
-        queries=(Query(party="target"), Query(party=party)),
-        score=reference,
-        same_tokens=True,
-    )
-
-
-def _per_byte(name: str, party: Party, paper: str) -> Attack:
-    """The attack that compares the target with this party byte by byte."""
-    return Attack(
-        name=name,
-        paper=paper,
-        access="logprob",
-        queries=(
-            Query(party="target"),
-            Query(party=party),
-            Query(party="record", transform="text"),
-        ),
-        score=reference_per_byte,
+        queries=(Query(party="target"), Query(party=party), *text),
+        score=reference_per_byte if per_byte else reference,
+        same_tokens=not per_byte,
     )
 
 
 CARLINI, WATSON = "Carlini et al. 2021, arXiv:2012.07805", "Watson et al. 2022, arXiv:2111.08440"
-REFERENCE = _per_token("reference", "reference", CARLINI)
-REFERENCE_COUNTERFACTUAL = _per_token(
-    "reference_counterfactual",
+REFERENCE = _against("reference", "reference", CARLINI)
+REFERENCE_COUNTERFACTUAL = _against(
     "counterfactual",
+    "reference_counterfactual",
     f"{WATSON}; the same pipeline, whose teacher never saw the members",
 )
-REFERENCE_INIT = _per_token(
-    "reference_init", "initial", f"{WATSON}; the weights that the target started from"
+REFERENCE_INIT = _against(
+    "initial", "reference_init", f"{WATSON}; the weights that the target started from"
 )
-REFERENCE_TEACHER_INIT = _per_token(
-    "reference_teacher_init",
+REFERENCE_TEACHER_INIT = _against(
     "teacher_initial",
+    "reference_teacher_init",
     f"{WATSON}; the weights that the teacher started from, as in arXiv:2508.07054",
 )
-SELF_PROMPTED_REFERENCE = _per_token(
-    "self_prompted_reference",
+SELF_PROMPTED_REFERENCE = _against(
     "self_prompted",
+    "self_prompted_reference",
     "Fu et al. 2024, arXiv:2311.06062; the loss alone, against the model that the target's own "
     "texts trained",
 )
-REFERENCE_PER_BYTE = _per_byte(
-    "reference_per_byte", "reference", f"{CARLINI}; per byte, for any pair of tokenizers"
+REFERENCE_PER_BYTE = _against(
+    "reference",
+    "reference_per_byte",
+    f"{CARLINI}; per byte, for any pair of tokenizers",
+    per_byte=True,
 )
-REFERENCE_OUTSIDE = _per_byte(
-    "reference_outside",
+REFERENCE_OUTSIDE = _against(
     "outside",
+    "reference_outside",
     f"{CARLINI}; per byte, the model given as audit.reference, also in a run that trains",
+    per_byte=True,
 )
