@@ -21,7 +21,7 @@ from stillage.types import Array, Record, Result, TokenStats
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """Nats of each record's scored tokens, summed over quarters of them: float64[n, 4]."""
+    """Nats of each record's scored tokens by quarters of them, float64[n, 4]."""
 
     model_NQ: Array
     guesses: Mapping[str, Array]  # by what each guess goes by, in words
