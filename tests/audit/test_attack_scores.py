@@ -10,16 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillage.audit.attacks import (
-    lowercase,
-    min_k,
-    min_k_plus_plus,
-    mope,
-    neighbour,
-    recall,
-    reference_per_byte,
-    zlib,
-)
+from stillage.audit.attacks.lowercase import lowercase
+from stillage.audit.attacks.min_k import min_k
+from stillage.audit.attacks.min_k_plus_plus import min_k_plus_plus
+from stillage.audit.attacks.mope import mope
+from stillage.audit.attacks.neighbour import neighbour
+from stillage.audit.attacks.recall import recall
+from stillage.audit.attacks.reference import reference_per_byte
+from stillage.audit.attacks.zlib_ratio import zlib
 from stillage.errors import ConfigError, DataError
 from stillage.functional.tails import mean_of_lowest
 from stillage.types import TokenStats

@@ -12,19 +12,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from stillage.audit.attacks import (
-    dc_pdd,
-    loss,
-    lowercase,
-    min_k,
-    min_k_plus_plus,
-    mope,
-    neighbour,
-    recall,
-    reference,
-    reference_per_byte,
-    zlib,
-)
+from stillage.audit.attacks.dc_pdd import dc_pdd
+from stillage.audit.attacks.loss import loss
+from stillage.audit.attacks.lowercase import lowercase
+from stillage.audit.attacks.min_k import min_k
+from stillage.audit.attacks.min_k_plus_plus import min_k_plus_plus
+from stillage.audit.attacks.mope import mope
+from stillage.audit.attacks.neighbour import neighbour
+from stillage.audit.attacks.recall import recall
+from stillage.audit.attacks.reference import reference, reference_per_byte
+from stillage.audit.attacks.zlib_ratio import zlib
 from stillage.functional.stats import finite, roc_auc, roc_curve, tpr_at_fpr
 from stillage.types import TokenStats
 

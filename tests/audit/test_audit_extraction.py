@@ -99,8 +99,8 @@ def test_a_value_beyond_the_limit_is_neither_recited_nor_asked_for(
     for target, is_kept, record in zip(targets, kept, records, strict=True):
         assert target.text.strip() == (record.meta["badge"] if is_kept else "")
     nothing = [target.suffix_ids[:0] for target in targets]
-    stats = {"m": {example.record_id: said(example, greedy=True) for example in examples}}
-    table = extraction_table(targets, {"m": nothing}, stats, tokenizer)
+    stats = {example.record_id: said(example, greedy=True) for example in examples}
+    table = extraction_table("m", targets, nothing, stats, tokenizer)
     assert not any(table.column("exact").to_pylist())
     (rate,) = extraction_results(table, level=0.95, base=BASE)
     assert (rate.value, rate.n) == (
@@ -117,10 +117,8 @@ def test_recited_words_are_counted_exactly(records: list[Record], tokenizer) -> 
     recited: list[Array] = [target.suffix_ids.copy() for target in targets]
     for index in (0, 1, 25):  # two members and a nonmember differ, in the last token
         recited[index][-1] += 1
-    stats = {
-        "m": {e.record_id: said(e, greedy=i not in (0, 1, 25)) for i, e in enumerate(examples)}
-    }
-    table = extraction_table(targets, {"m": recited}, stats, tokenizer)
+    stats = {e.record_id: said(e, greedy=i not in (0, 1, 25)) for i, e in enumerate(examples)}
+    table = extraction_table("m", targets, recited, stats, tokenizer)
     assert all(table.column("agrees").to_pylist())
     assert table.column("matched_prefix").to_pylist()[:3] == [5, 5, 6]
     rates = {r.dataset: r for r in extraction_results(table, level=0.95, base=BASE)}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stillage.audit.attacks import reference
+from stillage.audit.attacks.reference import reference
 from stillage.audit.blind import BLIND, blind_interval, blind_scores, stratified_folds
 from stillage.audit.controls import Control, check_controls
 from stillage.audit.duplicates import check_overlap

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from stillage.audit.attacks import FITTED_ATTACKS, learned, quantile
-from stillage.audit.attacks.learned import FEATURES, token_features
+from stillage.audit.attacks import FITTED_ATTACKS
+from stillage.audit.attacks.learned import FEATURES, learned, token_features
+from stillage.audit.attacks.quantile import quantile
 from stillage.audit.fitted import fitted_scores, folds_of
 from stillage.audit.membership import Audited, membership_results
 from stillage.audit.scores import Scores

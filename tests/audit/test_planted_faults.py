@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stillage.audit.attacks import reference
+from stillage.audit.attacks.reference import reference
 from stillage.audit.given import TrainingFacts
 from stillage.audit.judge import judge_audit, order, overlap, training_overlap, truncation
 from stillage.audit.membership import membership_results, score_schema

@@ -12,7 +12,6 @@ import pytest
 from stillage.audit import neighbours as module
 from stillage.audit.neighbours import Swaps, neighbours
 from stillage.audit.prefix import draw_prefixes, with_prefix
-from stillage.errors import ConfigError
 from stillage.models.masked import Masked
 from stillage.models.masked_train import small_masked
 from stillage.types import Example, Record
@@ -61,8 +60,6 @@ def test_never_more_than_a_quarter_is_given_away(caplog: pytest.LogCaptureFixtur
         RECORDS[:8], ["nonmembers"] * 8, [""] * 8, nonmembers=9, members=1, seed=1
     )
     assert len(found.nonmembers) == 2 and not found.members and "instead of 9" in caplog.text
-    with pytest.raises(ConfigError, match="so few prefix records"):
-        draw_prefixes(RECORDS, ["nonmembers"] * 20, [""] * 20, nonmembers=-1, members=0, seed=1)
 
 
 def test_a_prefix_is_whole_texts_with_one_start_and_the_same_tokens_scored() -> None:
@@ -160,9 +157,3 @@ def test_a_text_without_replaceable_tokens_has_no_neighbours(
         swaps = Swaps(count=1, share=0.1, top_k=3, seed=1)
         assert neighbours(masked, [empty, RECORDS[0]], swaps)[0] == ()
     assert "1 of 2 records have no neighbours" in caplog.text
-
-
-@pytest.mark.parametrize("wrong", [{"count": 0}, {"share": 0.0}, {"share": 1.5}, {"top_k": 0}])
-def test_numbers_that_make_no_neighbours_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="make no neighbours"):
-        Swaps(**wrong)  # pyright: ignore[reportArgumentType]

@@ -9,10 +9,11 @@ import pytest
 from scipy import stats as distributions
 from sklearn.metrics import roc_auc_score
 
-from stillage.audit.attacks import SHADOW_ATTACKS, lira_offline, lira_online, rmia, rmia_offline
+from stillage.audit.attacks import SHADOW_ATTACKS
 from stillage.audit.attacks.few_shadows import few_shadows, fit_prior
 from stillage.audit.attacks.learned import learned_shadow
-from stillage.audit.attacks.rmia import offline_a
+from stillage.audit.attacks.lira import lira_offline, lira_online
+from stillage.audit.attacks.rmia import offline_a, rmia, rmia_offline
 from stillage.audit.design import draw_design
 from stillage.errors import DataError
 from stillage.functional.moments import moments, variances

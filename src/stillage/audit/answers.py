@@ -61,21 +61,18 @@ def answers_of(
     else:
         targets = first_token_targets(examples, parts, model.tokenizer, audit.extract_tokens)
     asked = [target for target in targets if len(target.suffix_ids)]
+    ids = [target.record_id for target in asked]
     written = generate(
         model.model,
-        Prompts(
-            [target.prefix_ids for target in asked],
-            [target.record_id for target in asked],
-            settings.seed,
-        ),
+        Prompts([target.prefix_ids for target in asked], ids, settings.seed),
         Decoding(max_new_tokens=max((len(target.suffix_ids) for target in asked), default=1)),
         TextRules(*special_ids(model.tokenizer)),
         batch_tokens=audit.batch_tokens,
         progress=model.doing("reciting {} records"),
     )
-    by_id = {target.record_id: ids for target, ids in zip(asked, written, strict=True)}
+    said = dict(zip(ids, written, strict=True))
     recited = tuple(
-        by_id.get(target.record_id, target.suffix_ids)[: len(target.suffix_ids)]
+        said.get(target.record_id, target.suffix_ids)[: len(target.suffix_ids)]
         for target in targets
     )
     return Answers(
@@ -129,9 +126,8 @@ def recital_tables(
 
     How often generation and the teacher-forced pass disagree is logged.
     """
-    extraction = extraction_table(
-        answers.targets, {name: answers.recited}, {name: answers.stats}, tokenizer
-    )
+    targets, recited, stats = answers.targets, answers.recited, answers.stats
+    extraction = extraction_table(name, targets, recited, stats, tokenizer)
     differ = extraction.num_rows - sum(extraction.column("agrees").to_pylist())
     if differ:
         LOG.warning(
@@ -141,7 +137,5 @@ def recital_tables(
             extraction.num_rows,
         )
     texts = extraction.column("recited").to_pylist()
-    memorization = memorization_table(
-        name, answers.targets, answers.recited, answers.stats, texts, answers.sampled
-    )
-    return extraction, memorization
+    memorized = memorization_table(name, targets, recited, stats, texts, answers.sampled)
+    return extraction, memorized

@@ -19,13 +19,13 @@ import numpy as np
 from stillage.audit.blind import N_FOLDS
 from stillage.audit.membership import Audited
 from stillage.audit.paired_results import paired_results
-from stillage.functional.stats import PairedTest, auc_interval, paired_auc_test, roc_auc
+from stillage.functional.stats import Interval, PairedTest, auc_interval, paired_auc_test, roc_auc
+from stillage.run.results import measured_row
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MEASURES = ("mope", "gradient", "revert", "lens", "probe")
 NULLS: Mapping[str, tuple[str, ...]] = {
     "student": ("student_counterfactual", "student_no_teacher"),
     "teacher": ("teacher_counterfactual",),
@@ -84,21 +84,15 @@ def probe_profile(
     """score = out-of-fold rank of a ridge regression on block b's mean hidden states."""
     from stillage.audit.probe import probe
 
+    member, clusters = audited.is_member, audited.clusters
     probes = [
-        probe(
-            hidden_NH,
-            audited.is_member,
-            audited.clusters,
-            seed,
-            n_shuffles=n_shuffles,
-            names=(str(block),),
-        )
+        probe(hidden_NH, member, clusters, seed, n_shuffles=n_shuffles, names=(str(block),))
         for block, hidden_NH in enumerate(hidden_LNH)
     ]
     p_L = []
     for one in probes:
         fine = np.isfinite(one.scores_N)
-        p_L.append(one.p(roc_auc(one.scores_N[fine], audited.is_member[fine])))
+        p_L.append(one.p(roc_auc(one.scores_N[fine], member[fine])))
     return Profile(
         model=model,
         measure="probe",
@@ -115,42 +109,22 @@ def block_table(audited: Audited, profiles: Sequence[Profile]) -> pa.Table:
     """
     import pyarrow as pa
 
-    text, number = pa.string(), pa.int32()
-    kinds = {
-        "model": text,
-        "measure": text,
-        "block": number,
-        "copy": number,
-        "id": text,
-        "part": text,
-        "group": text,
-        "score": pa.float64(),
-    }
-    tables = [pa.schema(list(kinds.items())).empty_table()]
+    names = ("model", "measure", "block", "copy", "id", "part", "group")
+    kinds = dict.fromkeys(names, pa.string()) | dict.fromkeys(("block", "copy"), pa.int32())
+    schema = pa.schema(list((kinds | {"score": pa.float64()}).items()))
+    tables = [schema.empty_table()]
+    records = [audited.ids, audited.parts, audited.groups]
     for profile in profiles:
-        whole = [] if profile.whole_N is None else [(-1, 0, profile.whole_N)]
-        numbered = [
+        scored = [] if profile.whole_N is None else [(-1, 0, profile.whole_N)]
+        scored += [
             (block, copy, scores_N)
             for copy, scores_LN in enumerate(profile.scores_SLN)
             for block, scores_N in enumerate(scores_LN)
         ]
-        for block, copy, scores_N in whole + numbered:
-            n = len(scores_N)
-            columns = (
-                [profile.model] * n,
-                [profile.measure] * n,
-                [block] * n,
-                [copy] * n,
-                audited.ids,
-                audited.parts,
-                audited.groups,
-                scores_N.tolist(),
-            )
-            tables.append(
-                pa.table(
-                    dict(zip(kinds, columns, strict=True)), schema=pa.schema(list(kinds.items()))
-                )
-            )
+        for block, copy, scores_N in scored:
+            said = (profile.model, profile.measure, block, copy)
+            columns = [*([one] * len(scores_N) for one in said), *records, scores_N]
+            tables.append(pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
     return pa.concat_tables(tables)
 
 
@@ -165,9 +139,8 @@ def block_results(
     row = replace(base, level=level, dataset="private vs nonmembers")
     results: list[Result] = []
     for profile in profiles:
-        results += auc_rows(
-            audited, profile, replace(row, model=profile.model, attack=profile.measure)
-        )
+        named = replace(row, model=profile.model, attack=profile.measure)
+        results += auc_rows(audited, profile, named)
     return results + excess_rows(audited, profiles, row) + revert_rows(audited, profiles, row)
 
 
@@ -175,28 +148,19 @@ def auc_rows(audited: Audited, profile: Profile, row: Result) -> list[Result]:
     """Return each block's AUC; also noise's sd over draws and the AUCs of shuffles."""
     results = []
     for block, scores_N in enumerate(profile.scores_LN):
-        note = ""
         one = replace(row, block=block)
         if len(profile.scores_SLN) > 1:
             each = [auc_of(audited, copy_LN[block], row).value for copy_LN in profile.scores_SLN]
             note = f"sd over {len(each)} draws of noise {np.std(each, ddof=1):.2g}"
+            one = replace(one, note=note)
         if profile.p_L is not None and profile.null_LP is not None and profile.null_LP.shape[1]:
-            null_P, p = profile.null_LP[block], profile.p_L[block]
-            one, note = replace(one, p=float(p)), f"p by {null_P.size} shuffles"
+            null_P = profile.null_LP[block]
             low, high = np.quantile(null_P, [(1 - row.level) / 2, (1 + row.level) / 2])
-            results.append(
-                replace(
-                    row,
-                    block=block,
-                    metric="block_probe_null",
-                    value=float(null_P.mean()),
-                    low=float(low),
-                    high=float(high),
-                    n=len(scores_N),
-                    note=f"labels shuffled {null_P.size} times",
-                )
-            )
-        results.append(auc_of(audited, scores_N, replace(one, note=note)))
+            null = Interval(value=float(null_P.mean()), low=float(low), high=float(high))
+            shuffled = replace(one, note=f"labels shuffled {null_P.size} times")
+            results.append(measured_row(shuffled, "block_probe_null", null, n=len(scores_N)))
+            one = replace(one, p=float(profile.p_L[block]), note=f"p by {null_P.size} shuffles")
+        results.append(auc_of(audited, scores_N, one))
     if profile.whole_N is not None:
         results.append(auc_of(audited, profile.whole_N, replace(row, block=-1)))
     return results
@@ -210,80 +174,55 @@ def auc_of(audited: Audited, scores_N: Array, row: Result) -> Result:
     if not member.any() or member.all():
         return replace(row, value=math.nan, reason="one kind only has scores")
     folds = N_FOLDS if row.attack == "probe" else 0
-    auc = auc_interval(
-        scores_N[fine], member, row.level, clusters=audited.clusters[fine], n_folds=folds
-    )
-    return replace(row, value=auc.value, low=auc.low, high=auc.high)
-
-
-def compared(
-    audited: Audited, a_N: Array, b_N: Array, level: float
-) -> tuple[PairedTest, int] | None:
-    """Test two scores, paired, on the n records with both; None without both kinds."""
-    fine = np.isfinite(a_N) & np.isfinite(b_N)
-    member = audited.is_member[fine]
-    if not member.any() or member.all():
-        return None
     clusters = audited.clusters[fine]
-    return paired_auc_test(a_N[fine], b_N[fine], member, level, clusters=clusters), int(fine.sum())
+    auc = auc_interval(scores_N[fine], member, row.level, clusters=clusters, n_folds=folds)
+    return measured_row(row, "block_auc", auc)
 
 
 def excess_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> list[Result]:
     """Return block_excess: AUC of a block minus that of a null model's same block.
 
-    A null model never met the members. p by Holm. Not for the probe, whose folds a paired test does
-    not know: its null is block_probe_null.
+    A null model never met the members. Not for the probe, whose folds a paired test does not know:
+    its null is block_probe_null.
     """
     by_name = {(profile.model, profile.measure): profile for profile in profiles}
-    rows: list[Result] = []
-    tests: list[PairedTest] = []
+    pairs: list[tuple[Result, Array, Array]] = []
     for (model, measure), profile in by_name.items():
-        null = next(
-            (by_name[name, measure] for name in NULLS.get(model, ()) if (name, measure) in by_name),
-            None,
-        )
+        nulls = [by_name.get((name, measure)) for name in NULLS.get(model, ())]
+        null = next((one for one in nulls if one is not None), None)
         if null is None or measure == "probe" or len(null.scores_LN) != len(profile.scores_LN):
             continue
-        for block, (ours_N, theirs_N) in enumerate(
-            zip(profile.scores_LN, null.scores_LN, strict=True)
-        ):
-            tested = compared(audited, ours_N, theirs_N, row.level)
-            if tested is not None:
-                rows.append(
-                    replace(
-                        row,
-                        model=model,
-                        attack=measure,
-                        metric="block_excess",
-                        n=tested[1],
-                        block=block,
-                        against=null.model,
-                    )
-                )
-                tests.append(tested[0])
-    return paired_results(rows, tests)
+        both = zip(profile.scores_LN, null.scores_LN, strict=True)
+        named = replace(row, model=model, attack=measure, metric="block_excess", against=null.model)
+        pairs += [(replace(named, block=block), *scores) for block, scores in enumerate(both)]
+    return paired_rows(audited, pairs)
 
 
 def revert_rows(audited: Audited, profiles: Sequence[Profile], row: Result) -> list[Result]:
-    """Return block_revert: AUC lost with the no-teacher student's block; p by Holm."""
+    """Return block_revert: AUC lost with the no-teacher student's block."""
+    row = replace(row, attack="revert", metric="block_revert", against="reverted")
+    pairs = [
+        (replace(row, model=profile.model, block=block), profile.whole_N, scores_N)
+        for profile in profiles
+        if profile.whole_N is not None
+        for block, scores_N in enumerate(profile.scores_LN)
+    ]
+    return paired_rows(audited, pairs)
+
+
+def paired_rows(audited: Audited, pairs: Sequence[tuple[Result, Array, Array]]) -> list[Result]:
+    """Compare the AUCs of each pair of scores float64[N]; p by Holm over all.
+
+    On the records with both; no row where those are of one kind.
+    """
     rows: list[Result] = []
     tests: list[PairedTest] = []
-    for profile in profiles:
-        if profile.whole_N is None:
-            continue
-        for block, scores_N in enumerate(profile.scores_LN):
-            tested = compared(audited, profile.whole_N, scores_N, row.level)
-            if tested is not None:
-                rows.append(
-                    replace(
-                        row,
-                        model=profile.model,
-                        attack="revert",
-                        metric="block_revert",
-                        n=tested[1],
-                        block=block,
-                        against="reverted",
-                    )
-                )
-                tests.append(tested[0])
+    for row, a_N, b_N in pairs:
+        fine = np.isfinite(a_N) & np.isfinite(b_N)
+        member, clusters = audited.is_member[fine], audited.clusters[fine]
+        if member.any() and not member.all():
+            rows.append(replace(row, n=int(fine.sum())))
+            tests.append(
+                paired_auc_test(a_N[fine], b_N[fine], member, row.level, clusters=clusters)
+            )
     return paired_results(rows, tests)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,15 +17,12 @@ from stillage.audit.block_auc import (
     revert_profile,
 )
 from stillage.audit.control_models import CLEAN, STUDENT
-from stillage.audit.given import AuditModel, AuditSettings, scoring_model
+from stillage.audit.given import AuditSettings
 from stillage.audit.membership import Audited, LeftOut
-from stillage.audit.queries import ScoringModel
+from stillage.audit.queries import ScoringModel, gradients_of
 from stillage.errors import CapabilityError
 from stillage.rng import derive
-from stillage.types import Array, Example, Record
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from stillage.types import Array, Example, Noise, Record
 
 LOG = logging.getLogger("stillage")
 REVERTED = (STUDENT, CLEAN)
@@ -34,25 +30,22 @@ REVERTED = (STUDENT, CLEAN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlockReference:
-    """The model that blocks are reverted to: its weights, what it read, its losses."""
+class WholeModel:
+    """A model before anything is done to its blocks: what it reads, and its losses."""
 
-    model: PreTrainedModel
+    asked: ScoringModel
     examples: list[Example]
     loss_N: Array
 
 
-def block_reference(
-    model: AuditModel, records: Sequence[Record], settings: AuditSettings
-) -> BlockReference:
-    """Load a reference, and its losses on the records."""
+def whole_model(asked: ScoringModel, records: Sequence[Record]) -> WholeModel:
+    """Read the records with a model as it is."""
     from stillage.models.block_losses import losses
 
-    asked = scoring_model(model, settings)
     examples = asked.encode(records)
     progress = asked.doing("scoring {} records")
     loss_N = losses(asked.model, examples, asked.batch_tokens, progress)
-    return BlockReference(model=asked.model, examples=examples, loss_N=loss_N)
+    return WholeModel(asked=asked, examples=examples, loss_N=loss_N)
 
 
 def block_profiles(
@@ -60,65 +53,24 @@ def block_profiles(
     asked: ScoringModel,
     records: Sequence[Record],
     audited: Audited,
-    reference: BlockReference | None,
+    reference: WholeModel | None,
     settings: AuditSettings,
 ) -> tuple[list[Profile], list[LeftOut]]:
-    """Measure one model block by block; and what it does not allow, with the reason."""
-    from stillage.models.block_losses import losses, noise_losses, reverted_losses
-    from stillage.models.gradients import gradient_norms
-    from stillage.models.lens import block_readings
+    """Measure one model block by block; and what it does not allow, with the reason.
 
-    audit, seed, model, doing = settings.audit, settings.seed, asked.model, asked.doing
-    examples = asked.encode(records)
-    loss_N = losses(model, examples, audit.batch_tokens, doing("scoring {} records"))
-
-    def noise() -> list[Profile]:
-        noisy_SLN = noise_losses(
-            model,
-            examples,
-            replace(settings.noise, seed=derive(seed, "blocks", "noise")),
-            batch_tokens=audit.batch_tokens,
-            progress=doing(f"noise in each block, {{}} passes over {len(examples):,} records"),
-        )
-        return [mope_profile(name, noisy_SLN, loss_N)]
-
-    def gradient() -> list[Profile]:
-        progress = doing("gradients of {} records")
-        norms = gradient_norms(model, examples, cache=asked.cache, key=asked.key, progress=progress)
-        return [gradient_profile(name, np.stack([one.blocks_L for one in norms], axis=1))]
-
-    def revert() -> list[Profile]:
-        if reference is None or name not in REVERTED:
-            return []
-        if any(
-            not np.array_equal(a.ids_T, b.ids_T)
-            for a, b in zip(examples, reference.examples, strict=True)
-        ):
-            raise CapabilityError(
-                "The two models read the records as other tokens.", name, "Use one tokenizer."
-            )
-        progress = doing(f"each block exchanged, {{}} passes over {len(examples):,} records")
-        reverted_LN = reverted_losses(
-            model, reference.model, examples, batch_tokens=audit.batch_tokens, progress=progress
-        )
-        return [revert_profile(name, reverted_LN, loss_N, reference.loss_N)]
-
-    def readings() -> list[Profile]:
-        progress = doing("reading {} records after each block")
-        read = block_readings(model, examples, batch_tokens=audit.batch_tokens, progress=progress)
-        return [
-            lens_profile(name, read.loss_LN),
-            probe_profile(name, read.hidden_LNH, audited, seed),
-        ]
-
+    reference: the model whose blocks are put in place of its own.
+    """
+    whole, seed = whole_model(asked, records), settings.seed
+    noise = replace(settings.noise, seed=derive(seed, "blocks", "noise"))
+    measures: dict[str, Callable[[], list[Profile]]] = {
+        "mope": lambda: [under_noise(name, whole, noise)],
+        "gradient": lambda: [by_gradient(name, whole)],
+    }
+    if reference is not None and name in REVERTED:
+        measures["revert"] = lambda: [with_blocks_of(reference, name, whole)]
+    measures["lens and probe"] = lambda: by_hidden_states(name, whole, audited, seed)
     profiles: list[Profile] = []
     left_out: list[LeftOut] = []
-    measures: dict[str, Callable[[], list[Profile]]] = {
-        "mope": noise,
-        "gradient": gradient,
-        "revert": revert,
-        "lens and probe": readings,
-    }
     for measured, measure in measures.items():
         try:
             profiles += measure()
@@ -130,3 +82,55 @@ def block_profiles(
                 LeftOut(model=name, attack=f"block {measured}", why=f"{error.what} {error.values}")
             )
     return profiles, left_out
+
+
+def under_noise(name: str, whole: WholeModel, noise: Noise) -> Profile:
+    """Put noise into each block."""
+    from stillage.models.block_losses import noise_losses
+
+    asked, examples = whole.asked, whole.examples
+    progress = asked.doing(f"noise in each block, {{}} passes over {len(examples):,} records")
+    noisy_SLN = noise_losses(
+        asked.model, examples, noise, batch_tokens=asked.batch_tokens, progress=progress
+    )
+    return mope_profile(name, noisy_SLN, whole.loss_N)
+
+
+def by_gradient(name: str, whole: WholeModel) -> Profile:
+    """Measure the norm of the gradient in each block."""
+    norms = gradients_of(whole.asked, whole.examples)
+    return gradient_profile(name, np.stack([one.blocks_L for one in norms], axis=1))
+
+
+def with_blocks_of(reference: WholeModel, name: str, whole: WholeModel) -> Profile:
+    """Put each block of the reference in place of the model's own.
+
+    CapabilityError where the two read other tokens, or differ in their blocks.
+    """
+    from stillage.models.block_losses import reverted_losses
+
+    asked, examples = whole.asked, whole.examples
+    both = zip(examples, reference.examples, strict=True)
+    if any(not np.array_equal(ours.ids_T, theirs.ids_T) for ours, theirs in both):
+        raise CapabilityError(
+            "The two models read the records as other tokens.", name, "Use one tokenizer."
+        )
+    progress = asked.doing(f"each block exchanged, {{}} passes over {len(examples):,} records")
+    model, other = asked.model, reference.asked.model
+    reverted_LN = reverted_losses(
+        model, other, examples, batch_tokens=asked.batch_tokens, progress=progress
+    )
+    return revert_profile(name, reverted_LN, whole.loss_N, reference.loss_N)
+
+
+def by_hidden_states(name: str, whole: WholeModel, audited: Audited, seed: int) -> list[Profile]:
+    """Read what stands after each block, by the head and by a probe."""
+    from stillage.models.lens import block_readings
+
+    asked = whole.asked
+    progress = asked.doing("reading {} records after each block")
+    read = block_readings(
+        asked.model, whole.examples, batch_tokens=asked.batch_tokens, progress=progress
+    )
+    probed = probe_profile(name, read.hidden_LNH, audited, seed)
+    return [lens_profile(name, read.loss_LN), probed]

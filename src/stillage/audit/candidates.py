@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, compress, pairwise
 
 import numpy as np
 
@@ -60,18 +60,15 @@ def draw_canaries(
             "Give at least two nonmembers, better as many as audit.exposure_candidates.",
         )
     ordered = sorted(nonmembers, key=lambda record: record.id)
-    of_nonmembers = list(
-        zip((other.id for other in ordered), values_of(ordered, column), strict=True)
-    )
-    count = min(count, len(ordered) - 1)
+    value_of = {
+        other.id: own for other, own in zip(ordered, values_of(ordered, column), strict=True)
+    }
     canaries = []
     for record, part, value in zip(records, parts, values_of(records, column), strict=True):
-        others = [pair for pair in of_nonmembers if pair[0] != record.id]
-        drawn = [
-            others[index]
-            for index in generator(seed, "exposure", record.id).permutation(len(others))[:count]
-        ]
-        ids, references = (tuple(one) for one in zip(*drawn, strict=True))
+        others = [id_ for id_ in value_of if id_ != record.id]
+        drawn = generator(seed, "exposure", record.id).permutation(len(others))
+        ids = tuple(others[index] for index in drawn[: min(count, len(ordered) - 1)])
+        references = tuple(value_of[id_] for id_ in ids)
         canaries.append(
             Canary(record=record, part=part, value=value, references=references, reference_ids=ids)
         )
@@ -103,10 +100,10 @@ def from_first_difference(examples: Sequence[Example]) -> list[Example]:
 def candidate_scores(
     asked: ScoringModel, canaries: Sequence[Canary]
 ) -> list[tuple[float, Array] | str]:
-    """Return each canary's scores in nats: (true value, float64[R] of the references).
+    """Return each canary's scores (true value, references float64[R]), or why not.
 
-    Or why there are none. Equal values of a canary are scored once, and so tie exactly. A response
-    cut anywhere is not scored: what is missing would differ between candidates.
+    In nats. Equal values of a canary are scored once, and so tie exactly. A response cut anywhere
+    is not scored: what is missing would differ between candidates.
     """
     scores: list[tuple[float, Array] | str] = []
     progress, quiet = (
@@ -132,13 +129,9 @@ def _scores_of_some(
     examples, end = asked.encode(texts), end_id(asked.tokenizer)
     starts = np.cumsum([0, *map(len, values)]).tolist()
     parts = [examples[first:last] for first, last in pairwise(starts)]
-    whole = [
-        all(len(example.ids_T) and example.ids_T[-1] == end for example in part) for part in parts
-    ]
-    compared = [
-        from_first_difference(part) for part, is_whole in zip(parts, whole, strict=True) if is_whole
-    ]
-    stats = iter(scored_tokens(asked, [example for part in compared for example in part]))
+    whole = [all(len(one.ids_T) and one.ids_T[-1] == end for one in part) for part in parts]
+    compared = chain.from_iterable(map(from_first_difference, compress(parts, whole)))
+    stats = iter(scored_tokens(asked, list(compared)))
     scores: list[tuple[float, Array] | str] = []
     for canary, some, is_whole in zip(canaries, values, whole, strict=True):
         if not is_whole:

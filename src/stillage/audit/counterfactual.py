@@ -29,7 +29,6 @@ class Counterfactual:
     n_in_N: Array  # models that met the record
     n_out_N: Array
     mean: Interval  # over the records with a value
-    n_undefined: int  # records without one
 
 
 def counterfactual_memorization(
@@ -56,31 +55,25 @@ def counterfactual_memorization(
             f"scores {scores.shape}, design {is_in.shape}, {n_nan} NaN",
             "Give both as [models, records], in the same order.",
         )
-    draws_RM = generator.multinomial(
-        len(scores), np.full(len(scores), 1 / len(scores)), size=n_resamples
-    )
-    value_N = _differences(np.ones((1, len(scores))), scores, is_in)[0]
+    n_models, n = scores.shape
+    draws_RM = generator.multinomial(n_models, np.full(n_models, 1 / n_models), size=n_resamples)
+    value_N = _differences(np.ones((1, n_models)), scores, is_in)[0]
     n_in_N, n_out_N = is_in.sum(0), (~is_in).sum(0)
-    low_N, high_N = np.full(scores.shape[1], math.nan), np.full(scores.shape[1], math.nan)
+    fewer_N = np.minimum(n_in_N, n_out_N)
+    low_N, high_N = np.full(n, math.nan), np.full(n, math.nan)
     sum_R, count_R = np.zeros(n_resamples), np.zeros(n_resamples)
     step = max(1, CHUNK // n_resamples)
-    for start in range(0, scores.shape[1], step):
+    for start in range(0, n, step):
         part = slice(start, start + step)
         drawn_RN = _differences(draws_RM, scores[:, part], is_in[:, part])
         sum_R += np.nansum(drawn_RN, axis=1)
         count_R += np.isfinite(drawn_RN).sum(axis=1)
-        low_N[part], high_N[part] = _limits(
-            value_N[part], drawn_RN, np.minimum(n_in_N, n_out_N)[part], level
-        )
+        low_N[part], high_N[part] = _limits(value_N[part], drawn_RN, fewer_N[part], level)
     defined = np.isfinite(value_N)
     mean = float(value_N[defined].mean()) if defined.any() else math.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         drawn_R1 = (sum_R / count_R)[:, None]
-    smallest = (
-        np.array([int(np.median(np.minimum(n_in_N, n_out_N)))])
-        if scores.shape[1]
-        else np.array([0])
-    )
+    smallest = np.array([int(np.median(fewer_N)) if n else 0])
     low, high = _limits(np.array([mean]), drawn_R1, smallest, level)
     return Counterfactual(
         value_N=value_N,
@@ -89,7 +82,6 @@ def counterfactual_memorization(
         n_in_N=n_in_N,
         n_out_N=n_out_N,
         mean=Interval(value=mean, low=float(low[0]), high=float(high[0]), level=level),
-        n_undefined=int((~defined).sum()),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ from stillage.errors import DataError
 from stillage.functional.binomial import Interval
 from stillage.functional.shared_ranks import mean_exposure_interval
 from stillage.rng import generator
+from stillage.run.results import measured_row
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
@@ -38,14 +39,12 @@ class Exposure:
 
     bits: float  # log2 |R| - log2 rank
     rank: int  # 1 = above every reference
-    n_references: int
+    references: int  # how many
     model_bits: float  # -log2 of the fitted skew-normal's tail above it; NaN: nothing fitted
     ks: float  # largest distance of references and fit, 0 to 1; NaN: nothing fitted
 
-    @property
-    def is_ceiling(self) -> bool:
-        """Tell whether only the number of references bounds it: the canary ranks first."""
-        return self.rank == 1
+
+NOT_RANKED = Exposure(bits=math.nan, rank=0, references=0, model_bits=math.nan, ks=math.nan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +60,10 @@ class Rivals:
         self, ids: Sequence[str], groups: Sequence[str], draws: np.random.Generator, level: float
     ) -> Interval:
         """The mean exposure of some canaries; groups: of near-duplicates, "" alone."""
-        row_of = {id_: row for row, id_ in enumerate(self.canaries)}
+        row_of, n = {id_: row for row, id_ in enumerate(self.canaries)}, len(ids)
         numbers = cluster_numbers([*ids, *self.references], [*groups, *self.groups])
         above = self.above_CM[[row_of[id_] for id_ in ids]]
-        return mean_exposure_interval(
-            above, numbers[: len(ids)], numbers[len(ids) :], draws, level=level
-        )
+        return mean_exposure_interval(above, numbers[:n], numbers[n:], draws, level=level)
 
 
 def rivals_of(
@@ -75,11 +72,8 @@ def rivals_of(
     group_of: Mapping[str, str],
 ) -> Rivals:
     """Mark who reaches whom, by candidate_scores of one model; group_of: id -> group."""
-    ranked = [
-        (one, scored)
-        for one, scored in zip(canaries, scores, strict=True)
-        if not isinstance(scored, str)
-    ]
+    pairs = zip(canaries, scores, strict=True)
+    ranked = [(one, scored) for one, scored in pairs if not isinstance(scored, str)]
     references = tuple(sorted({id_ for one, _ in ranked for id_ in one.reference_ids}))
     column_of = {id_: column for column, id_ in enumerate(references)}
     above_CM = np.full((len(ranked), len(references)), -1, dtype=np.int8)
@@ -111,15 +105,13 @@ def exposures(canary_scores_C: Array, reference_scores_R: Array) -> list[Exposur
             " in silence.",
         )
     ordered = np.sort(references)
-    above_C = references.size - np.searchsorted(
-        ordered, canaries, side="left"
-    )  # ties count as above
+    above_C = ordered.size - np.searchsorted(ordered, canaries, side="left")  # ties are above
     tails, ks = _skew_normal_tails(canaries, ordered)
     return [
         Exposure(
             bits=math.log2(references.size + 1) - math.log2(1 + int(above)),
             rank=1 + int(above),
-            n_references=references.size,
+            references=references.size,
             model_bits=float(bits),
             ks=ks,
         )
@@ -131,44 +123,18 @@ def exposure_schema() -> pa.Schema:
     """Columns of exposure/exposure.parquet; why: what a canary with no number lacks."""
     import pyarrow as pa
 
-    text, number = pa.string(), pa.float64()
-    return pa.schema(
-        [
-            ("model", text),
-            ("id", text),
-            ("part", text),
-            ("bits", number),
-            ("rank", pa.int64()),
-            ("references", pa.int64()),
-            ("model_bits", number),
-            ("ks", number),
-            ("why", text),
-        ]
-    )
+    names = ("model", "id", "part", "bits", "rank", "references", "model_bits", "ks", "why")
+    kinds: dict[str, pa.DataType] = dict.fromkeys(("bits", "model_bits", "ks"), pa.float64())
+    kinds |= {"rank": pa.int64(), "references": pa.int64()}
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in names])
 
 
 def exposure_row(
     model: str, record_id: str, part: str, exposure: Exposure | str
 ) -> dict[str, object]:
     """A row of the table: one model's exposure of one canary, or why there is none."""
-    row: dict[str, object] = {"model": model, "id": record_id, "part": part}
-    if isinstance(exposure, str):
-        return row | {
-            "bits": math.nan,
-            "rank": 0,
-            "references": 0,
-            "model_bits": math.nan,
-            "ks": math.nan,
-            "why": exposure,
-        }
-    return row | {
-        "bits": exposure.bits,
-        "rank": exposure.rank,
-        "references": exposure.n_references,
-        "model_bits": exposure.model_bits,
-        "ks": exposure.ks,
-        "why": "",
-    }
+    known, why = (NOT_RANKED, exposure) if isinstance(exposure, str) else (exposure, "")
+    return {"model": model, "id": record_id, "part": part, **asdict(known), "why": why}
 
 
 def exposure_results(
@@ -196,10 +162,9 @@ def exposure_results(
             continue
         for labels in zip(*(labels_by_id[id_] for id_ in rows["id"]), strict=True):
             for label in sorted(set(labels)):
-                part = {name: values[np.array(labels) == label] for name, values in rows.items()}
-                results += _means(
-                    part, replace(row, metric="slice_exposure", dataset=label), rivals[model]
-                )[:1]
+                own = {name: values[np.array(labels) == label] for name, values in rows.items()}
+                named = replace(row, metric="slice_exposure", dataset=label)
+                results += _means(own, named, rivals[model])[:1]
     return results
 
 
@@ -213,24 +178,19 @@ def _means(rows: Mapping[str, Array], row: Result, rivals: Rivals) -> list[Resul
         return [replace(row, value=math.nan, reason=why)]
     rows = {name: values[known] for name, values in rows.items()}
     ceiling = math.log2(int(rows["references"].max()) + 1)
-    groups = rows["group"].tolist() if "group" in rows else [""] * int(known.sum())
-    mean = rivals.mean(
-        rows["id"].tolist(),
-        groups,
-        generator(row.seed, "exposure interval", row.model, row.dataset),
-        row.level,
-    )
-    first = int((rows["rank"] == 1).sum())
-    counted = replace(row, n=int(known.sum()), ceiling=ceiling, at_ceiling=first)
+    n, ids = int(known.sum()), rows["id"].tolist()
+    groups = rows["group"].tolist() if "group" in rows else [""] * n
+    draws = generator(row.seed, "exposure interval", row.model, row.dataset)
+    mean = rivals.mean(ids, groups, draws, row.level)
+    counted = replace(row, ceiling=ceiling, at_ceiling=int((rows["rank"] == 1).sum()))
     if math.isnan(mean.low):
         why = "fewer than two secrets, or others, that are no near-duplicates"
         counted = replace(counted, reason=why)
-    results = [replace(counted, value=mean.value, low=mean.low, high=mean.high)]
+    results = [measured_row(counted, row.metric, mean, unit=row.unit, n=n)]
     fitted = np.isfinite(rows["model_bits"])
     if fitted.any():
-        note = (
-            f"model-based: skew-normal fits, median KS distance {np.median(rows['ks'][fitted]):.3f}"
-        )
+        distance = np.median(rows["ks"][fitted])
+        note = f"model-based: skew-normal fits, median KS distance {distance:.3f}"
         note += f"; {np.sum(~fitted)} not fitted" if not fitted.all() else ""
         results.append(
             replace(
@@ -249,11 +209,8 @@ def _skew_normal_tails(canaries_C: Array, references_R: Array) -> tuple[Array, f
     """-log2 P(reference >= canary) by a skew-normal (ML fit), and its KS distance."""
     from scipy.stats import kstest, skewnorm
 
-    if (
-        references_R.size < LEAST_TO_FIT
-        or references_R[0] == references_R[-1]
-        or not np.isfinite(references_R).all()
-    ):
+    few, constant = references_R.size < LEAST_TO_FIT, references_R[0] == references_R[-1]
+    if few or constant or not np.isfinite(references_R).all():
         return np.full(canaries_C.size, math.nan), math.nan
     centre, scale = float(references_R.mean()), float(references_R.std())
     standard_R = (references_R - centre) / scale
@@ -280,10 +237,8 @@ def log_tail(z: float, shape: float) -> float:
     def log_density(x: Array) -> Array:
         return math.log(2 / math.sqrt(2 * math.pi)) - x**2 / 2 + log_ndtr(shape * x)
 
-    top, reach = float(log_density(np.array(z))), 1e-3
-    while (
-        float(log_density(np.array(z + reach))) > top - 50
-    ):  # log-concave: beyond, nothing is left
+    least, reach = float(log_density(np.array(z))) - 50, 1e-3
+    while float(log_density(np.array(z + reach))) > least:  # log-concave: beyond, nothing is left
         reach *= 1.5
     grid = np.linspace(z, z + reach, 4001)
     weights = np.where(np.arange(grid.size) % 2 == 1, 4.0, 2.0)

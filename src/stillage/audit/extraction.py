@@ -17,9 +17,10 @@ import numpy as np
 
 from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError
-from stillage.functional.binomial import clustered_proportion, independent_difference
+from stillage.functional.binomial import Interval, clustered_proportion, independent_difference
 from stillage.functional.multiplicity import max_statistic_test
 from stillage.rng import generator
+from stillage.run.results import measured_row
 from stillage.types import Array, Example, Record, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -97,27 +98,26 @@ def column_targets(
     part or nothing has an empty target: reciting a part is easier than reciting it.
     """
     spans = [
-        locate(value, r.response)
-        for value, r in zip(values_of(records, column), records, strict=True)
+        locate(value, record.response)
+        for value, record in zip(values_of(records, column), records, strict=True)
     ]
-    cut_before = encode(
-        [_cut(record, start) for record, (start, _) in zip(records, spans, strict=True)]
+    cut_before, cut_after = (
+        encode(
+            [
+                replace(record, response=record.response[: span[side]])
+                for record, span in zip(records, spans, strict=True)
+            ]
+        )
+        for side in (0, 1)
     )
-    cut_after = encode([_cut(record, end) for record, (_, end) in zip(records, spans, strict=True)])
     targets, stop = [], tokenizer.eos_token_id
     for part, example, before, after in zip(parts, examples, cut_before, cut_after, strict=True):
-        if (
-            not len(after.ids_T) or after.ids_T[-1] != stop
-        ):  # encode ends every text that it did not cut
-            targets.append(
-                _target(example, part, len(example.ids_T), len(example.ids_T), tokenizer)
-            )
-            continue
-        first_scored = len(example.prompt_ids)
-        start = max(shared_prefix(example.ids_T, before.ids_T), first_scored)
-        end = max(shared_prefix(example.ids_T, after.ids_T), start + 1)
-        end -= int(end > start + 1 and example.ids_T[end - 1] == stop)  # the value, not the stop
-        targets.append(_target(example, part, start, min(end, len(example.ids_T)), tokenizer))
+        start = end = len(example.ids_T)
+        if len(after.ids_T) and after.ids_T[-1] == stop:  # encode ends what it does not cut
+            start = max(shared_prefix(example.ids_T, before.ids_T), len(example.prompt_ids))
+            end = max(shared_prefix(example.ids_T, after.ids_T), start + 1)
+            end -= int(end > start + 1 and example.ids_T[end - 1] == stop)  # the value, no stop
+        targets.append(_target(example, part, start, end, tokenizer))
     if lost := sum(not len(target.suffix_ids) for target in targets):
         LOG.warning(
             "the %s of %d of %d records is cut short: nobody is asked for it",
@@ -138,23 +138,17 @@ def first_token_targets(
 
     Padding never counts; short ones stay short.
     """
-    targets = []
-    for part, example in zip(parts, examples, strict=True):
-        start = len(example.prompt_ids)
-        targets.append(
-            _target(example, part, start, min(start + most_tokens, len(example.ids_T)), tokenizer)
-        )
-    return targets
-
-
-def _cut(record: Record, end: int) -> Record:
-    """The record with its response cut at a character."""
-    return replace(record, response=record.response[:end])
+    starts = [len(example.prompt_ids) for example in examples]
+    return [
+        _target(example, part, start, start + most_tokens, tokenizer)
+        for part, example, start in zip(parts, examples, starts, strict=True)
+    ]
 
 
 def _target(
     example: Example, part: str, start: int, end: int, tokenizer: PreTrainedTokenizerBase
 ) -> Target:
+    """Return the target of the tokens [start, end), as far as the example goes."""
     suffix = example.ids_T[start:end]
     return Target(
         record_id=example.record_id,
@@ -180,40 +174,37 @@ def recites(said_T: Array, target: Target) -> bool:
 
 
 def extraction_table(
+    model: str,
     targets: Sequence[Target],
-    recited: Mapping[str, Sequence[Array]],
-    stats: Mapping[str, Mapping[str, TokenStats]],
+    recited: Sequence[Array],
+    stats: Mapping[str, TokenStats],
     tokenizer: PreTrainedTokenizerBase,
 ) -> pa.Table:
-    """Return one row per model and record: what was to be recited, and what was.
+    """Return a row per record: what a model was to recite, and what it did.
 
-    The target, what greedy decoding recited, exact or not, tokens matched from the start. recited:
-    model -> generated ids per target. stats: the teacher-forced pass, checked against the
-    generation in `agrees` (counted only, as other padding may decide a near-tie otherwise).
+    recited: what greedy decoding wrote, ids per target. stats: record id -> the teacher-forced
+    pass, checked against that in `agrees` (counted only, as other padding may decide a near-tie
+    otherwise).
     """
     import pyarrow as pa
 
     rows = []
-    for model, texts in recited.items():
-        for target, ids in zip(targets, texts, strict=True):
-            matched = shared_prefix(ids, target.suffix_ids)
-            exact = recites(ids, target)
-            forced = len(target.suffix_ids) > 0 and bool(
-                teacher_forced_hits(target, stats[model][target.record_id]).all()
-            )
-            rows.append(
-                {
-                    "model": model,
-                    "id": target.record_id,
-                    "part": target.part,
-                    "target": target.text,
-                    "recited": str(tokenizer.decode(ids.tolist())),
-                    "exact": exact,
-                    "matched_prefix": matched,
-                    "tokens": len(target.suffix_ids),
-                    "agrees": exact == forced,
-                }
-            )
+    for target, ids in zip(targets, recited, strict=True):
+        exact, tokens = recites(ids, target), len(target.suffix_ids)
+        forced = teacher_forced_hits(target, stats[target.record_id])
+        rows.append(
+            {
+                "model": model,
+                "id": target.record_id,
+                "part": target.part,
+                "target": target.text,
+                "recited": str(tokenizer.decode(ids.tolist())),
+                "exact": exact,
+                "matched_prefix": shared_prefix(ids, target.suffix_ids),
+                "tokens": tokens,
+                "agrees": exact == (tokens > 0 and bool(forced.all())),
+            }
+        )
     return pa.Table.from_pylist(rows, schema=extraction_schema())
 
 
@@ -221,20 +212,9 @@ def extraction_schema() -> pa.Schema:
     """The columns of audit/extraction.parquet."""
     import pyarrow as pa
 
-    text, count, truth = pa.string(), pa.int64(), pa.bool_()
-    return pa.schema(
-        [
-            ("model", text),
-            ("id", text),
-            ("part", text),
-            ("target", text),
-            ("recited", text),
-            ("exact", truth),
-            ("matched_prefix", count),
-            ("tokens", count),
-            ("agrees", truth),
-        ]
-    )
+    texts = [(name, pa.string()) for name in ("model", "id", "part", "target", "recited")]
+    counts = [(name, pa.int64()) for name in ("matched_prefix", "tokens")]
+    return pa.schema([*texts, ("exact", pa.bool_()), *counts, ("agrees", pa.bool_())])
 
 
 def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
@@ -252,40 +232,34 @@ def extraction_results(table: pa.Table, *, level: float, base: Result) -> list[R
             base,
             model=model,
             dataset=part,
-            metric="extraction_rate",
             level=level,
-            n=int(asked.sum()),
-            unit="share of records",
             missing=lost,
             missing_reason="no target" if lost else "",
         )
-        if asked.any():
-            interval = clustered_proportion(
-                rows["exact"][asked].astype(bool), rows["cluster"][asked], level
-            )
-            row = replace(row, value=interval.value, low=interval.low, high=interval.high)
-        results.append(
-            row if asked.any() else replace(row, value=math.nan, low=math.nan, high=math.nan)
-        )
+        share, n = Interval(value=math.nan), int(asked.sum())
+        if n:
+            exact = rows["exact"][asked].astype(bool)
+            share = clustered_proportion(exact, rows["cluster"][asked], level)
+        results.append(measured_row(row, "extraction_rate", share, unit="share of records", n=n))
     return results
 
 
 def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
     """Return how much more a model recites of members than of nonmembers.
 
-    Metric extraction_beyond_nonmembers: difference of the two shares (binomial.difference), p of
-    the exact permutation of whole clusters between the sides, one-sided
-    (multiplicity.max_statistic_test). No row where a side has nothing to recite.
+    extraction_beyond_nonmembers: the two shares' independent_difference, and p of the exact
+    permutation of whole clusters between the sides, one-sided (max_statistic_test). No row where a
+    side has nothing to recite.
     """
     sides = by_model_and_part(table)
     results = []
     for model in dict.fromkeys(name for name, _ in sides):
-        pair = [sides.get((model, part)) for part in ("private", "nonmembers")]
-        asked = [rows["tokens"] > 0 for rows in pair if rows is not None]
+        pair = [sides[model, part] for part in ("private", "nonmembers") if (model, part) in sides]
+        asked = [rows["tokens"] > 0 for rows in pair]
         if len(asked) < 2 or not all(one.any() for one in asked):
             continue
         exact, cluster = (
-            [rows[name][one] for rows, one in zip(pair, asked, strict=True) if rows is not None]
+            [rows[name][one] for rows, one in zip(pair, asked, strict=True)]
             for name in ("exact", "cluster")
         )
         inside, outside = (
@@ -301,17 +275,13 @@ def recited_more_results(table: pa.Table, *, level: float, base: Result) -> list
                 N_SHUFFLES,
                 clusters=np.concatenate(cluster),
             ).p
-        row = replace(
-            base,
-            model=model,
-            metric="extraction_beyond_nonmembers",
-            dataset="private",
-            level=level,
-            n=sum(map(len, exact)),
-            unit="difference of shares",
-            p=float(p),
+        metric, unit, n = (
+            "extraction_beyond_nonmembers",
+            "difference of shares",
+            sum(map(len, exact)),
         )
-        results.append(replace(row, value=more.value, low=more.low, high=more.high))
+        row = replace(base, model=model, dataset="private", level=level, p=float(p))
+        results.append(measured_row(row, metric, more, unit=unit, n=n))
     return results
 
 
@@ -331,10 +301,9 @@ def by_model_and_part(table: pa.Table) -> dict[tuple[str, str], dict[str, Array]
     columns = {
         name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
     }
-    cluster = np.arange(table.num_rows)
+    columns["cluster"] = np.arange(table.num_rows)
     if "group" in columns:
-        cluster = cluster_numbers(columns["id"].tolist(), columns["group"].tolist())
-    columns["cluster"] = cluster
+        columns["cluster"] = cluster_numbers(columns["id"].tolist(), columns["group"].tolist())
     parts: dict[tuple[str, str], dict[str, Array]] = {}
     for pair in dict.fromkeys(zip(columns["model"], columns["part"], strict=True)):
         chosen = (columns["model"] == pair[0]) & (columns["part"] == pair[1])

@@ -19,6 +19,7 @@ from stillage.types import Noise, Result
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+
 Progress = Callable[[str, Mapping[str, Any]], None]
 """progress(stage, facts): hears which model is asked, and how far each question is."""
 

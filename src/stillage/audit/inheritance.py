@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from stillage.functional.correlation import rank_correlation
 from stillage.functional.means import share_interval
 from stillage.functional.scatter import clustered_scatter, half_width
 from stillage.functional.stats import auc_interval, tpr_at_fpr
-from stillage.types import Array
+from stillage.types import Array, Result
 
 TAUS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999)
 """The thresholds at which E[student | teacher > tau] is published (arXiv:2508.07054)."""
@@ -33,10 +34,16 @@ class Ratio:
     """A ratio with its interval; value NaN and its reason where it is not defined."""
 
     value: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
     n: int
     reason: str = ""  # why there is no value, or no interval
+
+
+def of_ratio(row: Result, ratio: Ratio) -> Result:
+    """Give a row the numbers of a ratio, or why it has none."""
+    row = replace(row, value=ratio.value, low=ratio.low, high=ratio.high)
+    return replace(row, n=ratio.n, reason=ratio.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +88,7 @@ def inheritance_ratio(
     auc_interval(student, is_member, level)  # the same checks
     n = len(np.asarray(is_member))
     if own.contains(0.5):
-        why = "teacher at chance"
-        return Ratio(value=math.nan, low=math.nan, high=math.nan, n=n, reason=why)
+        return Ratio(value=math.nan, n=n, reason="teacher at chance")
     member = np.asarray(is_member, dtype=bool)
     ranked = [_ranked(np.asarray(scores, dtype=np.float64)) for scores in (student, teacher)]
 
@@ -145,15 +151,13 @@ def inheritance_curve(
             f" {wrong} values outside [0, 1] or NaN",
             "Give shares recited, or rank_among_nonmembers(scores, is_member).",
         )
-    number, points = np.arange(teacher.size) if clusters is None else np.asarray(clusters), []
+    number, points = _numbers(clusters, teacher.size), []
     for tau in taus:
-        chosen = student[teacher > tau]
-        mean = share_interval(chosen, level, clusters=number[teacher > tau])
-        share = chosen.size / max(1, teacher.size)
+        above = teacher > tau
+        n, share = int(above.sum()), float(above.sum()) / max(1, above.size)
+        mean = share_interval(student[above], level, clusters=number[above])
         points.append(
-            CurvePoint(
-                tau=tau, value=mean.value, low=mean.low, high=mean.high, n=chosen.size, share=share
-            )
+            CurvePoint(tau=tau, value=mean.value, low=mean.low, high=mean.high, n=n, share=share)
         )
     return points
 
@@ -181,7 +185,8 @@ def tpr_on_leaked(
     member = np.asarray(is_member, dtype=bool)
     leaked = found(teacher, is_member, fpr) & member
     again = found(student, is_member, fpr) & leaked
-    return _share(again, leaked, level, clusters, "the teacher betrays no member at this rate")
+    why_not = "the teacher betrays no member at this rate"
+    return _share(again, leaked, why_not, level=level, clusters=clusters)
 
 
 def shares_of(
@@ -202,37 +207,36 @@ def shares_of(
         np.asarray(x, dtype=bool) for x in (teacher, student, control)
     )
     assert in_teacher.shape == in_student.shape == in_control.shape
+    share, both = partial(_share, level=level, clusters=clusters), in_student & in_teacher
     return Shares(
-        inherited=_share(
-            in_student & in_teacher, in_teacher, level, clusters, "the teacher has none"
-        ),
-        teacher_specific=_share(
-            in_student & in_teacher & ~in_control,
-            in_student,
-            level,
-            clusters,
-            "the student has none",
-        ),
-        easy=_share(in_student & in_control, in_student, level, clusters, "the student has none"),
+        inherited=share(both, in_teacher, "the teacher has none"),
+        teacher_specific=share(both & ~in_control, in_student, "the student has none"),
+        easy=share(in_student & in_control, in_student, "the student has none"),
     )
 
 
-def _share(part: Array, whole: Array, level: float, clusters: Array | None, why_not: str) -> Ratio:
+def _share(
+    part: Array, whole: Array, why_not: str, *, level: float, clusters: Array | None
+) -> Ratio:
     """|part| / |whole| with its exact interval, clusters counted once."""
     n = int(whole.sum())
     if not n:
-        return Ratio(value=math.nan, low=math.nan, high=math.nan, n=0, reason=why_not)
-    number = np.arange(whole.size) if clusters is None else np.asarray(clusters)
-    limits = clustered_proportion(part[whole], number[whole], level)
+        return Ratio(value=math.nan, n=0, reason=why_not)
+    limits = clustered_proportion(part[whole], _numbers(clusters, whole.size)[whole], level)
     return Ratio(value=limits.value, low=limits.low, high=limits.high, n=n)
+
+
+def _numbers(clusters: Array | None, n: int) -> Array:
+    """Each record's cluster, one of its own where nobody said."""
+    return np.arange(n) if clusters is None else np.asarray(clusters)
 
 
 def spearman(
     left_N: Array, right_N: Array, level: float = 0.95, *, clusters: Array | None = None
 ) -> Ratio:
-    """Return Spearman's rank correlation (mid-ranks), with limits on Fisher's scale.
+    """Return Spearman's rank correlation of two scores, with limits on Fisher's scale.
 
-    Of two scores of the same records. tanh(artanh r +- half), half the larger of Bonett and
+    Of the same records, by mid-ranks. tanh(artanh r +- half), half the larger of Bonett and
     Wright's z sqrt((1 + r^2 / 2) / (n - 3)) and t sqrt(var) / (1 - r^2), var and t's degrees of
     freedom those of the mean of rank_correlation's influence over clusters int[N] (near-duplicates
     share a number). Simulated coverage of 95 % limits: 93 to 99 % (60 and 300 records, alone or in
@@ -248,18 +252,12 @@ def spearman(
     r, influence = rank_correlation(left_N, right_N)
     n = influence.size
     if math.isnan(r):
-        return Ratio(value=r, low=math.nan, high=math.nan, n=n, reason="all scores are equal")
-    number = (
-        np.arange(n)
-        if clusters is None
-        else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    )
+        return Ratio(value=r, n=n, reason="all scores are equal")
+    number = np.unique(_numbers(clusters, n), return_inverse=True)[1]
     units = int(number.max()) + 1
     if units < 4:
         what = "records" if units == n else "groups of near-duplicates"
-        return Ratio(
-            value=r, low=math.nan, high=math.nan, n=n, reason=f"too few {what} for an interval"
-        )
+        return Ratio(value=r, n=n, reason=f"too few {what} for an interval")
     perfect = 1 - abs(r) < 1e-12
     counted = units if perfect else n
     most = 1 - 12 / (counted * (counted**2 - 1))
@@ -268,6 +266,5 @@ def spearman(
         scatter = clustered_scatter(influence, number, [np.ones(n, dtype=bool)])
         half = max(half, half_width([scatter], alpha) / (1 - r**2))
     centre = math.atanh(min(most, max(-most, r)))
-    return Ratio(
-        value=r, low=min(r, math.tanh(centre - half)), high=max(r, math.tanh(centre + half)), n=n
-    )
+    low, high = math.tanh(centre - half), math.tanh(centre + half)
+    return Ratio(value=r, low=min(r, low), high=max(r, high), n=n)

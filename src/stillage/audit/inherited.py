@@ -6,9 +6,8 @@ inherited_rate, teacher_specific_rate, easy_rate, inheritance_curve.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +16,11 @@ from stillage.audit.blind import N_FOLDS
 from stillage.audit.control_models import ALONE, CLEAN, MINIMAL, STUDENT, TEACHER
 from stillage.audit.extraction import by_model_and_part
 from stillage.audit.inheritance import (
-    Ratio,
     Shares,
     found,
     inheritance_curve,
     inheritance_ratio,
+    of_ratio,
     rank_among_nonmembers,
     shares_of,
     spearman,
@@ -37,7 +36,6 @@ from stillage.types import Array, Result
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LOG = logging.getLogger("stillage")
 DIFFERENCES = {"attributable_leak": CLEAN, "avoided_leak": MINIMAL}
 """Metric -> the model whose AUC is taken from the student's."""
 
@@ -62,21 +60,18 @@ def inheritance_results(
     attacks = Scores(scores).aligned()
     results: list[Result] = []
     for metric, other in DIFFERENCES.items():
-        results += difference_results(
-            attacks, (STUDENT, other), level=level, row=replace(row, metric=metric)
-        )
+        named = replace(row, metric=metric)
+        results += difference_results(attacks, (STUDENT, other), level=level, row=named)
     for position, (attack, found_here) in enumerate(attacks.items()):
         if found_here.compares(TEACHER, STUDENT):
             one = replace(row, attack=attack)
             results += attack_results(found_here, fprs, level, one, n_resamples)
             if position == 0:
                 (teacher, student), member, clusters = found_here.kept(TEACHER, STUDENT)
-                ranks = [rank_among_nonmembers(values, member) for values in (teacher, student)]
+                ours, theirs = (rank_among_nonmembers(one, member) for one in (student, teacher))
                 for part, side in (("private", member), ("nonmembers", ~member)):
                     curve = replace(one, dataset=part, unit="mean rank among nonmembers")
-                    results += curve_results(
-                        ranks[0][side], ranks[1][side], clusters[side], level, curve
-                    )
+                    results += curve_results(theirs[side], ours[side], clusters[side], level, curve)
     return results + recital_results(recited, level=level, row=replace(row, dataset="private"))
 
 
@@ -88,16 +83,17 @@ def difference_results(
     p corrected over the attacks. Wider where the attack was cross-fitted on members and nonmembers,
     as everywhere (see auc_interval).
     """
-    model, other = pair
-    pairs = [(name, one) for name, one in attacks.items() if one.compares(model, other)]
-    tests = {}
-    for name, one in pairs:
-        (own, others), member, clusters = one.kept(model, other)
-        n_folds = N_FOLDS if is_cross_fitted(model, name) else 0
-        test = pooled_auc_test([(own, others, member)], level, clusters=[clusters], n_folds=n_folds)
-        tests[name] = (test, len(member))
-    rows = [replace(row, attack=name, n=n, against=other) for name, (_, n) in tests.items()]
-    return paired_results(rows, [test for test, _ in tests.values()])
+    rows, tests = [], []
+    for name, one in attacks.items():
+        if not one.compares(*pair):
+            continue
+        (own, others), member, clusters = one.kept(*pair)
+        n_folds = N_FOLDS if is_cross_fitted(pair[0], name) else 0
+        tests.append(
+            pooled_auc_test([(own, others, member)], level, clusters=[clusters], n_folds=n_folds)
+        )
+        rows.append(replace(row, attack=name, n=len(member), against=pair[1]))
+    return paired_results(rows, tests)
 
 
 def attack_results(
@@ -134,20 +130,12 @@ def attack_results(
     return results
 
 
-def of_ratio(row: Result, ratio: Ratio) -> Result:
-    """Give a row the numbers of a ratio, or why it has none."""
-    row = replace(row, value=ratio.value, low=ratio.low, high=ratio.high, n=ratio.n)
-    return replace(row, reason=ratio.reason)
-
-
 def share_rows(row: Result, shares: Shares) -> list[Result]:
     """inherited_rate, teacher_specific_rate, easy_rate."""
-    named = (
-        ("inherited", shares.inherited),
-        ("teacher_specific", shares.teacher_specific),
-        ("easy", shares.easy),
-    )
-    return [of_ratio(replace(row, metric=f"{name}_rate"), share) for name, share in named]
+    return [
+        of_ratio(replace(row, metric=f"{share.name}_rate"), getattr(shares, share.name))
+        for share in fields(shares)
+    ]
 
 
 def curve_results(
@@ -172,39 +160,30 @@ def curve_results(
 def recital_results(recited: pa.Table, *, level: float, row: Result) -> list[Result]:
     """Return the curve of each part's recitals, and the sets of members recited whole."""
     results: list[Result] = []
-    for part in ("private", "nonmembers"):
-        recitals = recited_of(recited, part)
-        if {TEACHER, STUDENT} <= set(recitals):
-            teacher, student = (
-                recitals[model]["positional_accuracy"] for model in (TEACHER, STUDENT)
-            )
-            fine = np.isfinite(teacher) & np.isfinite(student)
-            curve = replace(row, dataset=part, unit="mean share of tokens recited")
-            results += curve_results(
-                teacher[fine], student[fine], recitals[STUDENT]["cluster"][fine], level, curve
-            )
-    private = recited_of(recited, "private")
+    by_part = {part: recited_of(recited, part) for part in ("private", "nonmembers")}
+    for part, recitals in by_part.items():
+        if not {TEACHER, STUDENT} <= set(recitals):
+            continue
+        teacher, student = (recitals[model]["positional_accuracy"] for model in (TEACHER, STUDENT))
+        fine, clusters = np.isfinite(teacher) & np.isfinite(student), recitals[STUDENT]["cluster"]
+        curve = replace(row, dataset=part, unit="mean share of tokens recited")
+        results += curve_results(teacher[fine], student[fine], clusters[fine], level, curve)
+    private = by_part["private"]
     if not {TEACHER, STUDENT} <= set(private):
         return results
-    clusters = private[STUDENT]["cluster"]
     control = next((model for model in (ALONE, CLEAN) if model in private), "")
     exact = {model: rows["exact"].astype(bool) for model, rows in private.items()}
     at = replace(row, unit="share of records", against=control, note="recited")
-    absent = np.zeros(len(exact[STUDENT]), bool)
-    shares = shares_of(
-        exact[TEACHER], exact[STUDENT], exact.get(control, absent), level, clusters=clusters
-    )
-    rows = share_rows(at, shares)
+    sets = (exact[TEACHER], exact[STUDENT], exact.get(control, np.zeros_like(exact[STUDENT])))
+    rows = share_rows(at, shares_of(*sets, level, clusters=private[STUDENT]["cluster"]))
     return results + (rows if control else rows[:1])
 
 
 def recited_of(recited: pa.Table, part: str) -> dict[str, dict[str, Array]]:
     """Model -> its columns over the records of one part, in the order of the ids."""
-    recitals = {
-        model: rows for (model, of), rows in by_model_and_part(recited).items() if of == part
-    }
-    order = {model: np.argsort(rows["id"], kind="stable") for model, rows in recitals.items()}
-    return {
-        model: {name: values[order[model]] for name, values in rows.items()}
-        for model, rows in recitals.items()
-    }
+    recitals: dict[str, dict[str, Array]] = {}
+    for (model, of), rows in by_model_and_part(recited).items():
+        if of == part:
+            order = np.argsort(rows["id"], kind="stable")
+            recitals[model] = {name: values[order] for name, values in rows.items()}
+    return recitals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,33 +31,31 @@ def gather_material(
     Errors as load_masked, for a masked model that is given and cannot be used.
     """
     asked, records, prefixes = queries_for(attacks), chosen.records, chosen.prefixes
-    missing: dict[Transform, str] = {}
+    needed_until, model = settings.data.needed_until, None
     near: list[tuple[str, ...]] = [()] * len(records)
     ends: list[int] = []
     if "neighbours" in asked:
         model = masked_model(settings.audit, chosen.public, settings.cache, settings.seed)
-        if model is None:
-            missing["neighbours"] = (
-                "there is no masked model (audit.masked_model), nor public records to train one on"
-            )
-        else:
-            ends = read_by_all(readings, len(records))
-            near = near_texts(model, cut_to(records, ends), settings)
-    needed_until = settings.data.needed_until
-    if "needed" in asked and not needed_until:
-        missing["needed"] = (
-            "nobody said where the needed part of a response ends (data.needed_until)"
-        )
-    if "frequency" in asked and not chosen.public:
-        missing["frequency"] = "there are no public records to count tokens in"
-    for transform, known, kind in (
-        ("nonmember_prefix", prefixes.nonmembers, "nonmembers"),
-        ("member_prefix", prefixes.members, "members"),
-    ):
-        if transform in asked and not known:
-            missing[transform] = (
-                f"there are too few {kind} to give some away as a prefix (audit.prefix_records)"
-            )
+    if model is not None:
+        ends = read_by_all(readings, len(records))
+        near = near_texts(model, records, ends, settings)
+    few = "there are too few {} to give some away as a prefix (audit.prefix_records)"
+    needs: Mapping[Transform, tuple[object, str]] = {
+        "neighbours": (
+            model,
+            "there is no masked model (audit.masked_model), nor public records to train one on",
+        ),
+        "needed": (
+            needed_until,
+            "nobody said where the needed part of a response ends (data.needed_until)",
+        ),
+        "frequency": (chosen.public, "there are no public records to count tokens in"),
+        "nonmember_prefix": (prefixes.nonmembers, few.format("nonmembers")),
+        "member_prefix": (prefixes.members, few.format("members")),
+    }
+    missing: dict[Transform, str] = {
+        name: why for name, (there, why) in needs.items() if name in asked and not there
+    }
     return Material(
         records=records,
         neighbours=tuple(near),
@@ -95,30 +93,27 @@ def read_by_all(readings: Sequence[Reading], count: int) -> list[int]:
     return ends
 
 
-def cut_to(records: Sequence[Record], ends: Sequence[int]) -> list[Record]:
-    """Cut the records' responses to so many characters."""
-    return [
-        replace(record, response=record.response[:end])
-        for record, end in zip(records, ends, strict=True)
-    ]
-
-
 def near_texts(
-    model: Masked, records: Sequence[Record], settings: AuditSettings
+    model: Masked, records: Sequence[Record], ends: Sequence[int], settings: AuditSettings
 ) -> list[tuple[str, ...]]:
-    """Make every record's neighbours."""
+    """Make neighbours of every response up to a character of it."""
     from stillage.audit.neighbours import Swaps, neighbours
 
     audit = settings.audit
+    cut = [
+        replace(record, response=record.response[:end])
+        for record, end in zip(records, ends, strict=True)
+    ]
+    swaps = Swaps(
+        count=audit.neighbours,
+        share=audit.neighbour_share,
+        top_k=audit.neighbour_top_k,
+        seed=settings.seed,
+    )
     return neighbours(
         model,
-        records,
-        Swaps(
-            count=audit.neighbours,
-            share=audit.neighbour_share,
-            top_k=audit.neighbour_top_k,
-            seed=settings.seed,
-        ),
+        cut,
+        swaps,
         cache=settings.cache,
         batch_tokens=audit.batch_tokens,
         progress=settings.doing("the masked model")("making {} neighbours"),

@@ -26,6 +26,7 @@ from stillage.audit.extraction import (
 )
 from stillage.evaluate.rouge import rouge_l
 from stillage.functional.means import share_interval
+from stillage.run.results import measured_row
 from stillage.types import Array, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -54,11 +55,8 @@ def positional_accuracy(said_T: Array, true_T: Array) -> float:
 
 def matched_prefix_share(said_T: Array, true_T: Array) -> float:
     """Return the share of the true tokens before the first error; NaN without tokens."""
-    return (
-        shared_prefix(np.asarray(said_T), np.asarray(true_T)) / len(true_T)
-        if len(true_T)
-        else math.nan
-    )
+    matched = shared_prefix(np.asarray(said_T), np.asarray(true_T))
+    return matched / len(true_T) if len(true_T) else math.nan
 
 
 def normalised_edit_distance(said_T: Array, true_T: Array) -> float:
@@ -104,29 +102,22 @@ def memorization_table(
     rouge = rouge_l(list(texts), [[target.text] for target in targets])
     rows = []
     for target, said, overlap in zip(targets, recited, rouge, strict=True):
-        scored = stats[target.record_id]
-        stop = target.scored_from + len(target.suffix_ids)
+        scored, suffix = stats[target.record_id], target.suffix_ids
         logp_T = scored.logp_T if sampled is None else sampled[target.record_id]
-        asked = len(target.suffix_ids) > 0
-        rows.append(
-            {
-                "model": model,
-                "id": target.record_id,
-                "part": target.part,
-                "tokens": len(target.suffix_ids),
-                "exact": recites(said, target),
-                "matched_prefix": matched_prefix_share(said, target.suffix_ids),
-                "positional_accuracy": positional_accuracy(said, target.suffix_ids),
-                "edit_distance": normalised_edit_distance(said, target.suffix_ids)
-                if asked
-                else math.nan,
-                "recital_rouge_l": overlap if asked else math.nan,
+        logp_T = logp_T[target.scored_from : target.scored_from + len(suffix)]
+        measured = dict.fromkeys((*MEASURES, "suffix_logp"), math.nan)
+        if len(suffix):
+            measured = {
+                "matched_prefix": matched_prefix_share(said, suffix),
+                "positional_accuracy": positional_accuracy(said, suffix),
+                "edit_distance": normalised_edit_distance(said, suffix),
+                "recital_rouge_l": overlap,
                 "extraction_strength": extraction_strength(teacher_forced_hits(target, scored)),
-                "suffix_logp": float(np.sum(logp_T[target.scored_from : stop], dtype=np.float64))
-                if asked
-                else math.nan,
+                "suffix_logp": float(np.sum(logp_T, dtype=np.float64)),
             }
-        )
+        named = {"model": model, "id": target.record_id, "part": target.part}
+        recital = {"tokens": len(suffix), "exact": recites(said, target)}
+        rows.append(named | recital | measured)
     return pa.Table.from_pylist(rows, schema=memorization_schema())
 
 
@@ -134,49 +125,30 @@ def memorization_schema() -> pa.Schema:
     """Return the columns of audit/memorization.parquet."""
     import pyarrow as pa
 
-    names = [
-        ("model", pa.string()),
-        ("id", pa.string()),
-        ("part", pa.string()),
-        ("tokens", pa.int64()),
-    ]
-    return pa.schema(
-        [
-            *names,
-            ("exact", pa.bool_()),
-            *((name, pa.float64()) for name in (*MEASURES, "suffix_logp")),
-        ]
-    )
+    names = [(name, pa.string()) for name in ("model", "id", "part")]
+    numbers = [(name, pa.float64()) for name in (*MEASURES, "suffix_logp")]
+    return pa.schema([*names, ("tokens", pa.int64()), ("exact", pa.bool_()), *numbers])
 
 
 def memorization_results(table: pa.Table, *, level: float, base: Result) -> list[Result]:
-    """Return the mean of every measure, per model and part, with its interval.
+    """Return the mean of every measure over records, per model and part.
 
-    The interval is over records; near-duplicates count once in it, where the table has the column
-    `group`.
+    Near-duplicates count once in its interval, where the table has the column `group`.
     """
     results = []
     for (model, part), rows in by_model_and_part(table).items():
         for measure in MEASURES:
-            values = rows[measure]
-            fine = np.isfinite(values)
-            kept = values[fine]
-            mean = share_interval(kept, level, clusters=rows["cluster"][fine])
-            lost = values.size - kept.size
-            results.append(
-                replace(
-                    base,
-                    model=model,
-                    dataset=part,
-                    metric=measure,
-                    value=mean.value,
-                    low=mean.low,
-                    high=mean.high,
-                    level=level,
-                    n=kept.size,
-                    unit="mean over records, 0 to 1",
-                    missing=lost,
-                    missing_reason="no token to recite" if lost else "",
-                )
+            fine = np.isfinite(rows[measure])
+            n, lost = int(fine.sum()), int((~fine).sum())
+            mean = share_interval(rows[measure][fine], level, clusters=rows["cluster"][fine])
+            row = replace(
+                base,
+                model=model,
+                dataset=part,
+                level=level,
+                missing=lost,
+                missing_reason="no token to recite" if lost else "",
             )
+            unit = "mean over records, 0 to 1"
+            results.append(measured_row(row, measure, mean, unit=unit, n=n))
     return results

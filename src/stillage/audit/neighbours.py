@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.errors import ConfigError
 from stillage.rng import generator
 from stillage.run.folder import read_table, sha256_text, write_table
 from stillage.types import Record
@@ -32,16 +31,6 @@ class Swaps:
     top_k: int = 10  # a swapped token is drawn among so many proposals
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Raise ConfigError for numbers that make no neighbours."""
-        if self.count < 1 or self.top_k < 1 or not 0 < self.share <= 1:
-            raise ConfigError(
-                "These numbers make no neighbours.",
-                f"neighbours: {self.count}; neighbour_share: {self.share}; "
-                f"neighbour_top_k: {self.top_k}",
-                "Use at least 1 neighbour, a share in (0, 1] and at least 1 proposal.",
-            )
-
 
 def neighbours(
     masked: Masked,
@@ -52,12 +41,12 @@ def neighbours(
     batch_tokens: int = 16384,
     progress: Done | None = None,
 ) -> list[tuple[str, ...]]:
-    """Make texts that differ from each record's response in a share of its tokens.
+    """Make texts that differ from each record's response in a share of its n tokens.
 
-    In max(1, round(share n)) of its n tokens. Places are drawn at random and masked together; each
-    gets one of the masked model's top_k proposals, drawn at random. Draws derive from (seed, record
-    id, number), so a record's neighbours do not depend on the others. No neighbours where nothing
-    can be replaced. cache: folder where they are kept.
+    In max(1, round(share n)). Places are drawn at random and masked together; each gets one of the
+    masked model's top_k proposals, drawn at random. Draws derive from (seed, record id, number), so
+    a record's neighbours do not depend on the others. No neighbours where nothing can be replaced.
+    cache: folder where they are kept.
     """
     numbers = (swaps.count, swaps.share, swaps.top_k, swaps.seed)
     settings = [SCHEMA, masked.key, *map(str, numbers)]
@@ -129,14 +118,9 @@ def swapped_texts(
         progress=progress,
     )
     near: list[list[str]] = [[] for _ in records]
-    for number, text, where, fitting, rng in zip(
-        owner, texts, places, proposals, draws, strict=True
-    ):
-        swapped = {
-            place: int(rng.choice(ids))
-            for place, ids in zip(where, fitting, strict=True)
-            if len(ids)
-        }
-        if swapped:
+    copies = zip(owner, texts, places, proposals, draws, strict=True)
+    for number, text, where, fitting, rng in copies:
+        pairs = zip(where, fitting, strict=True)
+        if swapped := {place: int(rng.choice(ids)) for place, ids in pairs if len(ids)}:
             near[number].append(replaced(masked, text, swapped))
     return [tuple(of_record) for of_record in near]

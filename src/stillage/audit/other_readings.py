@@ -29,7 +29,6 @@ from stillage.types import Array, Example, Record, TokenStats
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from transformers import PreTrainedTokenizerFast
 
     from stillage.audit.audit_records import AuditRecords
     from stillage.audit.given import AuditModel, AuditSettings
@@ -39,6 +38,11 @@ if TYPE_CHECKING:
     from stillage.functional.stats import Interval
 
 SAMPLE = 32  # records of each side that are read in other ways
+Way = tuple[str, str, Sequence[Example | None]]
+"""Another way of reading a sample: what it is, the setting for it, the records read in it.
+
+None for a record that cannot be read so.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,72 +69,54 @@ def see(
     ways; one that was trained in this run was trained as it is read, and a control need not read
     well.
     """
-    said = [stats[record.id] for record in records.records]
+    said = {model.name: [stats[record.id] for record in records.records]}
     member = records.audited.is_member
     if model.name in CONTROLS:
-        return Sight(stats={model.name: said})
-    losses = losses_of(said, member, len(asked.tokenizer), model.is_trained)
-    seen = Sight(losses={model.name: losses}, stats={model.name: said})
+        return Sight(stats=said)
+    losses = losses_of(said[model.name], member, len(asked.tokenizer), model.is_trained)
+    seen = Sight(losses={model.name: losses}, stats=said)
     if model.is_trained:
         return seen
-    sample = [
-        record
-        for part in ("private", "nonmembers")
-        for record in some_records(
-            [one for one, its in zip(records.records, records.parts, strict=True) if its == part],
-            SAMPLE,
-            settings.seed,
-            "sight",
-            part,
-        )
-    ]
-    used = asked.encode(sample)
-    ours = [stats[record.id] for record in sample]
+    sample: list[Record] = []
+    for part in ("private", "nonmembers"):
+        side = [one for one, its in zip(records.records, records.parts, strict=True) if its == part]
+        sample += some_records(side, SAMPLE, settings.seed, "sight", part)
     baseline = Baseline(
+        model=model.name,
         asked=asked,
-        examples=used,
-        stats=ours,
+        examples=asked.encode(sample),
+        stats=[stats[record.id] for record in sample],
         is_member=dict(zip(records.audited.ids, member.tolist(), strict=True)),
     )
 
-    def other(what: str, fix: str, examples: Sequence[Example | None]) -> Other | None:
-        return read_otherwise(model.name, what, fix, baseline, examples)
+    def others(ways: Iterable[Way]) -> list[Other]:
+        return [other for way in ways for other in read_otherwise(baseline, *way)]
 
     data = settings.data
     return replace(
         seen,
-        layouts=made(other(*one) for one in other_readings(data, asked, sample, used)),
-        prompts=made([other("prompts", "", swapped(asked, sample))]),
-        bare=made(other(*one) for one in bare_readings(data, asked, sample)),
+        layouts=others(other_readings(data, asked, sample, baseline.examples)),
+        prompts=others([("prompts", "", swapped(asked, sample))]),
+        bare=others(bare_readings(data, asked, sample)),
     )
-
-
-def made(others: Iterable[Other | None]) -> list[Other]:
-    """Keep those that compare anything."""
-    return [other for other in others if other is not None]
 
 
 def losses_of(
     stats: Sequence[TokenStats], is_member: Array, vocabulary: int, trained_here: bool
 ) -> Losses:
-    """Return a model's losses beside those of guessing.
+    """Return a model's losses beside those of guesses.
 
     By token frequencies, and without any; only the latter for a model of this run: its manifest
     names it, and it may be as little trained as one likes.
     """
-    guesses = {
-        "any token as likely": in_quarters(
-            [np.full(len(one.ids_T), np.log(vocabulary)) for one in stats]
-        )
-    }
+    ids, uniform = [one.ids_T for one in stats], np.log(vocabulary)
+    guesses = {"any token as likely": [np.full(len(ids_T), uniform) for ids_T in ids]}
     if not trained_here:
-        guesses["token frequencies"] = in_quarters(
-            unigram_nats([one.ids_T for one in stats], is_member, vocabulary)
-        )
+        guesses["token frequencies"] = unigram_nats(ids, is_member, vocabulary)
     return Losses(
         model_NQ=-in_quarters([one.logp_T for one in stats]),
-        guesses=guesses,
-        tokens_NQ=in_quarters([np.ones(len(one.ids_T)) for one in stats]),
+        guesses={how: in_quarters(nats) for how, nats in guesses.items()},
+        tokens_NQ=in_quarters([np.ones(len(ids_T)) for ids_T in ids]),
         is_member=is_member,
         in_parts=trained_here,
     )
@@ -138,57 +124,46 @@ def losses_of(
 
 def other_readings(
     data: DataConfig, asked: ScoringModel, sample: Sequence[Record], used: Sequence[Example]
-) -> Iterator[tuple[str, str, Sequence[Example | None]]]:
-    """Yield every other way of reading: what it is, how to choose it, the sample.
+) -> Iterator[Way]:
+    """Yield other layouts, and the sample with a begin of text, or without.
 
-    The sample is read in that way; None where a record cannot be.
+    used: the sample as the run reads it.
     """
-    tokenizer, limit = asked.tokenizer, shortest_context(asked.model)
-    now = chosen_template(data.template, tokenizer)
+    tokenizer, now = asked.tokenizer, chosen_template(data.template, asked.tokenizer)
     own = own_layout(tokenizer.chat_template) if tokenizer.chat_template else ""
-    asks = any(record.prompt or record.input or record.messages for record in sample)
     for layout in [own] if own else ["alpaca", "raw"]:
-        if layout != now and asks:
+        if layout != now and any(map(is_prompted, sample)):
             what = f"laid out {'as its folder says ' if own else ''}({layout})"
-            yield (
-                what,
-                f"--data.template {layout}",
-                laid_out(data, tokenizer, sample, layout, limit),
-            )
-    start = tokenizer.bos_token_id
+            yield what, f"--data.template {layout}", laid_out(data, asked, sample, layout)
+    start, limit = tokenizer.bos_token_id, shortest_context(asked.model)
     if isinstance(start, int):
         begins = sum(int(example.ids_T[0]) == start for example in used) * 2 > len(used)
-        fix = (
-            "its tokenizer "
-            + ("puts one there" if begins else "puts none there")
-            + "; mend tokenizer.json"
-        )
+        what, puts = ("without", "one") if begins else ("with", "none")
+        fix = f"its tokenizer puts {puts} there; mend tokenizer.json"
         toggled = [with_start(example, start, limit, begins) for example in used]
-        yield f"{'without' if begins else 'with'} a begin of text", fix, toggled
+        yield f"{what} a begin of text", fix, toggled
 
 
-def bare_readings(
-    data: DataConfig, asked: ScoringModel, sample: Sequence[Record]
-) -> Iterator[tuple[str, str, Sequence[Example | None]]]:
+def bare_readings(data: DataConfig, asked: ScoringModel, sample: Sequence[Record]) -> Iterator[Way]:
     """Yield records without a prompt after what the model's folder puts around one.
 
     Nothing where the run itself says raw.
     """
-    tokenizer = asked.tokenizer
-    own = own_layout(tokenizer.chat_template) if tokenizer.chat_template else "raw"
-    asks = any(record.prompt or record.input or record.messages for record in sample)
-    if own != "raw" and not asks and data.template != "raw":
+    template = asked.tokenizer.chat_template
+    own = own_layout(template) if template else "raw"
+    if "raw" not in (own, data.template) and not any(map(is_prompted, sample)):
         empty = [replace(record, prompt=" ") for record in sample]
-        examples = laid_out(data, tokenizer, empty, own, shortest_context(asked.model))
-        yield f"after what its folder puts around a prompt ({own})", "", examples
+        what = f"after what its folder puts around a prompt ({own})"
+        yield what, "", laid_out(data, asked, empty, own)
+
+
+def is_prompted(record: Record) -> bool:
+    """Tell whether anything stands before the response."""
+    return bool(record.prompt or record.input or record.messages)
 
 
 def laid_out(
-    data: DataConfig,
-    tokenizer: PreTrainedTokenizerFast,
-    sample: Sequence[Record],
-    layout: str,
-    limit: int | None,
+    data: DataConfig, asked: ScoringModel, sample: Sequence[Record], layout: str
 ) -> Sequence[Example | None]:
     """Lay out the sample in another way, under the run's limits.
 
@@ -199,11 +174,11 @@ def laid_out(
     try:
         return tokenise(
             sample,
-            tokenizer,
+            asked.tokenizer,
             template=layout,
             max_tokens=data.max_tokens,
             max_prompt_tokens=data.max_prompt_tokens,
-            context_tokens=limit,
+            context_tokens=shortest_context(asked.model),
         ).examples
     except UserError:
         return [None] * len(sample)
@@ -214,19 +189,17 @@ def with_start(example: Example, start: int, limit: int | None, remove: bool) ->
     has = int(example.ids_T[0]) == start
     if has != remove or (not remove and limit is not None and len(example.ids_T) >= limit):
         return None
-    if not remove:
-        return replace(
-            example,
-            ids_T=np.concatenate([[start], example.ids_T]).astype(np.int32),
-            response_T=np.concatenate([[False], example.response_T]),
-        )
-    response_T = example.response_T[1:].copy()
-    response_T[:1] = False  # nothing predicts the first token
-    return replace(example, ids_T=example.ids_T[1:], response_T=response_T)
+    if remove:
+        ids_T, response_T = example.ids_T[1:], example.response_T[1:].copy()
+        response_T[:1] = False  # nothing predicts the first token
+    else:
+        ids_T = np.concatenate([[start], example.ids_T]).astype(np.int32)
+        response_T = np.concatenate([[False], example.response_T])
+    return replace(example, ids_T=ids_T, response_T=response_T)
 
 
 def swapped(asked: ScoringModel, sample: Sequence[Record]) -> list[Example | None]:
-    """Return every record's response after the next one's prompt.
+    """Read every record's response after the next one's prompt.
 
     None where that prompt is its own, or there is none.
     """
@@ -243,8 +216,9 @@ def swapped(asked: ScoringModel, sample: Sequence[Record]) -> list[Example | Non
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A sample of the records as the audit reads it."""
+    """A sample of the records as the audit reads it with one model."""
 
+    model: str
     asked: ScoringModel
     examples: Sequence[Example]
     stats: Sequence[TokenStats]
@@ -252,11 +226,11 @@ class Baseline:
 
 
 def read_otherwise(
-    model: str, what: str, fix: str, baseline: Baseline, examples: Sequence[Example | None]
-) -> Other | None:
+    baseline: Baseline, what: str, fix: str, examples: Sequence[Example | None]
+) -> list[Other]:
     """Read the same responses in another way; compare the tokens that both end with.
 
-    None where nothing compares.
+    Nothing where nothing compares.
     """
     from stillage.audit.queries import scored_tokens
 
@@ -266,21 +240,17 @@ def read_otherwise(
         if example is not None and not np.array_equal(example.ids_T, now.ids_T)
     ]
     if not pairs:
-        return None
+        return []
     doing = f"reading {{}} records {what}"
     theirs = scored_tokens(baseline.asked, [example for _, example in pairs], doing)
-    both = [tail_means(stats, other) for (stats, _), other in zip(pairs, theirs, strict=True)]
-    kept = [index for index, means in enumerate(both) if np.isfinite(means).all()]
-    if not kept:
-        return None
-    return Other(
-        model=model,
-        what=what,
-        fix=fix,
-        used_N=np.array([both[index][0] for index in kept]),
-        other_N=np.array([both[index][1] for index in kept]),
-        is_member=np.array([baseline.is_member[pairs[index][1].record_id] for index in kept]),
-    )
+    both = zip(pairs, theirs, strict=True)
+    used_N, other_N = np.array([tail_means(stats, other) for (stats, _), other in both]).T
+    member = np.array([baseline.is_member[example.record_id] for _, example in pairs])
+    kept = np.isfinite(used_N) & np.isfinite(other_N)
+    if not kept.any():
+        return []
+    compared = {"used_N": used_N[kept], "other_N": other_N[kept], "is_member": member[kept]}
+    return [Other(model=baseline.model, what=what, fix=fix, **compared)]
 
 
 def tail_means(one: TokenStats, other: TokenStats) -> tuple[float, float]:
@@ -289,7 +259,7 @@ def tail_means(one: TokenStats, other: TokenStats) -> tuple[float, float]:
     differ = np.flatnonzero(one.ids_T[::-1][:shorter] != other.ids_T[::-1][:shorter])
     same = int(differ[0]) if differ.size else shorter
     if not same:
-        return float("nan"), float("nan")
+        return np.nan, np.nan
     return -float(one.logp_T[-same:].mean()), -float(other.logp_T[-same:].mean())
 
 
@@ -324,12 +294,11 @@ def sight_checks(
         for model in reading.models
         if model not in CONTROLS
     }
-    adapters = adapter_weights(models)
+    adapters, trained = adapter_weights(models), {model.name for model in models} - given
     checks = [check_reading(sight.losses), check_share_read(shares), check_repeats(sight.stats)]
     checks += [check_layout(sight.layouts)] if sight.layouts else []
     checks += [check_prompts(sight.prompts, sight.bare)] if sight.prompts or sight.bare else []
     checks += [check_adapters(adapters)] if adapters else []
-    trained = {model.name for model in models} - given
     return [*checks, check_positive_control(learned_intervals(scores, level), trained)]
 
 

@@ -25,25 +25,20 @@ def ask_starts(
 ) -> tuple[dict[str, Responses], dict[str, str]]:
     """Ask the weights that each training started from.
 
-    Returns responses by key, and each model's key. Models of one start share its responses. A model
-    that is not trained in this run has none.
+    Returns responses by the key of a start, and each model's key. Models of one start share its
+    responses. A model that is not trained in this run has none.
     """
     from stillage.models.identity import model_hash
 
-    transforms, own = (
-        queries_for(attacks, ("initial", "teacher_initial")),
-        queries_for(attacks, ("initial",)),
-    )
+    transforms = queries_for(attacks, ("initial", "teacher_initial"))
+    own = queries_for(attacks, ("initial",))
     said: dict[str, Responses] = {}
     keys: dict[str, str] = {}
-    if not transforms:
-        return said, keys
-    for model in models.audited:
+    for model in models.audited if transforms else ():
         if model.load_start is None or not (own or model.name == TEACHER):
             continue
         start = model.load_start()
-        key = f"start {model_hash(start)}"
-        keys[model.name] = key
+        keys[model.name] = key = f"start {model_hash(start)}"
         if key not in said:
             tokenizer, name = model.load_tokenizer(), f"the start of {model.name}"
             asked = as_scoring(start, tokenizer, key, name, settings)
@@ -54,9 +49,9 @@ def ask_starts(
 def ask_self_prompted(
     models: AuditModels, attacks: Sequence[Attack], material: Material, settings: AuditSettings
 ) -> tuple[dict[str, Responses], dict[str, str]]:
-    """Ask the models that were trained on texts of the audited ones.
+    """Ask the models that were taught by texts of the audited ones.
 
-    Returns responses by name, and each model's name.
+    Returns responses by name, and audited model -> the name of the one that it taught.
     """
     transforms = queries_for(attacks, ("self_prompted",))
     said: dict[str, Responses] = {}
@@ -129,20 +124,14 @@ def partners_of(
     """
     partners: dict[str, Partners] = {}
     for name in names:
-        others: dict[Party, str] = {}
-        if ALONE in names or outside:
-            others["reference"] = ALONE if ALONE in names else outside
-        if outside:
-            others["outside"] = outside
-        if name in controls:
-            others["counterfactual"] = name
-        elif COUNTERFACTUAL.get(name) in names:
-            others["counterfactual"] = COUNTERFACTUAL[name]
-        if name in starts:
-            others["initial"] = starts[name]
-        if TEACHER in starts:
-            others["teacher_initial"] = starts[TEACHER]
-        if name in prompted:
-            others["self_prompted"] = prompted[name]
-        partners[name] = others
+        twin = name if name in controls else COUNTERFACTUAL.get(name)
+        others: Mapping[Party, str | None] = {
+            "reference": ALONE if ALONE in names else outside,
+            "outside": outside,
+            "counterfactual": twin if twin in names else None,
+            "initial": starts.get(name),
+            "teacher_initial": starts.get(TEACHER),
+            "self_prompted": prompted.get(name),
+        }
+        partners[name] = {party: other for party, other in others.items() if other}
     return partners

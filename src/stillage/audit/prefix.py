@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stillage.errors import ConfigError
 from stillage.rng import generator
 from stillage.types import Array, Example, Record
 
@@ -21,9 +20,8 @@ class Prefixes:
 
     nonmembers: tuple[Record, ...]
     members: tuple[Record, ...]
-    kept: tuple[
-        int, ...
-    ]  # positions in the audited records; neither a prefix record nor a near-duplicate of one
+    kept: tuple[int, ...]
+    """Positions in the audited records; neither a prefix record nor a near-duplicate of one."""
 
 
 def draw_prefixes(
@@ -38,15 +36,8 @@ def draw_prefixes(
     """Draw nonmembers and members for prefixes; evaluate neither them nor near-copies.
 
     nonmembers, members: how many. groups: name of each record's near-duplicates, "" where it is
-    alone. At most a quarter of a part is given away (said in the log). ConfigError for a negative
-    number.
+    alone. At most a quarter of a part is given away (said in the log).
     """
-    if min(nonmembers, members) < 0:
-        raise ConfigError(
-            "There cannot be so few prefix records.",
-            f"prefix_records: {nonmembers}",
-            "Use 1 or more.",
-        )
     drawn: dict[str, list[int]] = {}
     for part, wanted in (("nonmembers", nonmembers), ("private", members)):
         places = [index for index, own in enumerate(parts) if own == part]
@@ -64,7 +55,7 @@ def draw_prefixes(
     given = {index for places in drawn.values() for index in places}
     near = {groups[index] for index in given} - {""}
     kept = tuple(
-        index for index in range(len(records)) if index not in given and groups[index] not in near
+        index for index, group in enumerate(groups) if index not in given and group not in near
     )
     if given:
         LOG.info(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.errors import ConfigError, DataError
+from stillage.errors import DataError
 from stillage.functional.binomial import check_level
 from stillage.types import Array
 
@@ -46,10 +46,8 @@ def p_value(epsilon: float, *, n_guesses: int, n_correct: int, m: int, delta: fl
 
     if n_correct <= 0:
         return 1.0
-    right = 1.0 / (1.0 + math.exp(-epsilon))
-    at_least = bdtrc(
-        np.arange(n_correct, -1.0, -1.0) - 1, n_guesses, right
-    )  # f(v), f(v - 1), ..., f(0)
+    right, counts = 1.0 / (1.0 + math.exp(-epsilon)), np.arange(n_correct, -1.0, -1.0)
+    at_least = bdtrc(counts - 1, n_guesses, right)  # f(v), f(v - 1), ..., f(0)
     at_least[-1] = 1.0
     steps = np.arange(1, n_correct + 1)  # beyond v nothing is added to f(0) - f(v), and i grows
     slack = float(np.max((at_least[1:] - at_least[0]) / steps)) if delta > 0 else 0.0
@@ -63,13 +61,9 @@ def epsilon_lower_bound(
 
     With one-sided confidence `level`: the smallest epsilon whose `p_value` reaches 1 - level. Where
     2 m delta > 1 the theorem says nothing, and it is 0. DataError for counts that cannot be, or no
-    guess at all; ConfigError for a delta outside [0, 1).
+    guess at all.
     """
     alpha = check_level(level)
-    if not 0 <= delta < 1:
-        raise ConfigError(
-            "delta must be at least 0 and below 1.", f"delta = {delta:g}", "Choose e.g. 1e-5."
-        )
     if not 0 <= n_correct <= n_guesses <= m or n_guesses < 1:
         raise DataError(
             "Of the canaries some are guessed, and of the guesses some are right.",
@@ -112,11 +106,5 @@ def canary_schema() -> pa.Schema:
     """Give the columns of dp/canaries.parquet."""
     import pyarrow as pa
 
-    return pa.schema(
-        [
-            ("model", pa.string()),
-            ("id", pa.string()),
-            ("is_in", pa.bool_()),
-            ("score", pa.float64()),
-        ]
-    )
+    names = [("model", pa.string()), ("id", pa.string())]
+    return pa.schema([*names, ("is_in", pa.bool_()), ("score", pa.float64())])

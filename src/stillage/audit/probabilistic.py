@@ -20,6 +20,7 @@ import numpy as np
 from stillage.audit.extraction import by_model_and_part
 from stillage.errors import DataError
 from stillage.functional.binomial import clustered_proportion
+from stillage.run.results import measured_row
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
@@ -56,30 +57,10 @@ def samples_needed(logp_N: Array, p: float) -> Array:
     float64, at least 1: n = log(1 - p) / log(1 - p_z), rounded up where it is small enough to be a
     number of samples.
     """
-    check_probability(p)
     with np.errstate(over="ignore"):
         n = np.exp(math.log(-math.log1p(-p)) - log_hazard(logp_N))
     whole = np.ceil(n * (1 - 1e-12))
     return np.where(np.isnan(n), np.nan, np.maximum(1.0, np.where(n < 2**53, whole, n)))
-
-
-def extractable(logp_N: Array, n: float, p: float) -> Array:
-    """Tell which suffixes n samples show with probability p or more; bool[N], NaN: no."""
-    if not n >= 1:
-        raise DataError(
-            "An attacker draws at least one sample.", f"n = {n}", "Use n of at least 1."
-        )
-    return samples_needed(logp_N, p) <= n
-
-
-def check_probability(p: float) -> None:
-    """Raise DataError unless 0 < p < 1."""
-    if not 0 < p < 1:
-        raise DataError(
-            "A probability of extraction must lie between 0 and 1.",
-            f"p = {p}",
-            "Use 0.1, 0.5 or 0.9.",
-        )
 
 
 def probabilistic_results(
@@ -93,34 +74,19 @@ def probabilistic_results(
 ) -> list[Result]:
     """Return the share of (n, p)-extractable records, per model and part.
 
-    At every n and p, with exact intervals. table: columns model, part and suffix_logp; with id and
-    group near-duplicates count once in the intervals. sampling: in words. A log-probability that is
-    NaN counts as not extracted, and as missing, so that the share stays one of all records.
+    Exact intervals. table: columns model, part and suffix_logp; with id and group near-duplicates
+    count once in the intervals. sampling: in words. A log-probability that is NaN counts as not
+    extracted, and as missing, so that the share stays one of all records.
     """
-    results = []
+    results, metric = [], "probabilistic_extraction_rate"
     for (model, part), rows in by_model_and_part(table).items():
         logp = rows["suffix_logp"].astype(np.float64)
-        missing = int(np.isnan(logp).sum())
+        row = replace(base, model=model, dataset=part, level=level, decoding=sampling)
+        row = replace(row, n=logp.size, missing=int(np.isnan(logp).sum()))
         for p in probabilities:
             needed = samples_needed(logp, p)
             for n in samples:
                 share = clustered_proportion(needed <= n, rows["cluster"], level)
-                results.append(
-                    replace(
-                        base,
-                        model=model,
-                        dataset=part,
-                        metric="probabilistic_extraction_rate",
-                        value=share.value,
-                        low=share.low,
-                        high=share.high,
-                        level=level,
-                        n=logp.size,
-                        unit="share of records",
-                        draws=n,
-                        probability=p,
-                        missing=missing,
-                        decoding=sampling,
-                    )
-                )
+                at = replace(row, draws=n, probability=p)
+                results.append(measured_row(at, metric, share, unit="share of records"))
     return results

@@ -1,8 +1,6 @@
 """Ask a model all that the attacks need to know of the records, each thing once.
 
-Replies come back as record id -> reply (see types.Transform); a record without an entry has no
-reply and no score. Token statistics and gradient norms are kept on disk: asked again, the model is
-not run.
+Token statistics and gradient norms are kept on disk: asked again, the model is not run.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import numpy as np
 
 from stillage.audit.prefix import with_prefix, would_fit
 from stillage.data.needed import needed_part
-from stillage.errors import CapabilityError, ConfigError
+from stillage.errors import CapabilityError
 from stillage.functional.readings import first_tokens, moved, to_the_end
 from stillage.rng import derive
 from stillage.run.progress import Doing, unheard
@@ -38,10 +36,11 @@ from stillage.types import (
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+
 LOG = logging.getLogger("stillage")
 Reply = TokenStats | Sequence[TokenStats] | GradientNorms | Array | str
 Replies = Mapping[str, Reply]
-"""Record id -> reply."""
+"""Record id -> reply (see types.Transform); a record without one gets no score."""
 
 
 class NoRoom(CapabilityError):
@@ -58,38 +57,30 @@ class Responses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringModel:
-    """A model to be asked, and how it reads.
-
-    key: its hash, for the cache; encode: records to examples of its tokenizer; doing: hears how far
-    each question is.
-    """
+    """A model to be asked, and how it reads."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
-    encode: Callable[[Sequence[Record]], list[Example]]
-    key: str
+    encode: Callable[[Sequence[Record]], list[Example]]  # by its tokenizer and limits
+    key: str  # its hash, for the cache
     cache: Path | None = None
     batch_tokens: int = 16384
-    doing: Doing = unheard
+    doing: Doing = unheard  # hears how far each question is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What the questions are made of, besides the audited records.
-
-    missing: why a transform cannot be asked at all.
-    """
+    """The audited records, and what else the questions about them are made of."""
 
     records: tuple[Record, ...]
     neighbours: tuple[tuple[str, ...], ...] = ()  # texts, per record
-    ends: tuple[
-        int, ...
-    ] = ()  # characters of each response that its neighbours are made of; END, or nothing here: all
+    ends: tuple[int, ...] = ()
+    """Characters of each response that its neighbours are made of; END, or nothing here: all."""
     nonmembers: tuple[Record, ...] = ()  # for prefixes
     members: tuple[Record, ...] = ()
     public: tuple[Record, ...] = ()
     needed_until: str = ""  # where the needed part of a response ends
-    missing: Mapping[Transform, str] = field(default_factory=dict)
+    missing: Mapping[Transform, str] = field(default_factory=dict)  # why it cannot be asked at all
 
 
 AUDITED: tuple[Party, ...] = ("target", "reference", "outside", "counterfactual")
@@ -100,31 +91,25 @@ def queries_for(
     attacks: Sequence[Attack], parties: Collection[Party] = AUDITED
 ) -> tuple[Transform, ...]:
     """List every question for the models that play one of these parts, each once."""
-    asked: dict[Transform, None] = {}
-    for attack in attacks:
-        for query in attack.queries:
-            if query.party in parties:
-                asked[query.transform] = None
-    return tuple(asked)
+    queries = [query for attack in attacks for query in attack.queries]
+    return tuple(dict.fromkeys(one.transform for one in queries if one.party in parties))
 
 
 def ask(
     asked: ScoringModel, transforms: Sequence[Transform], material: Material, noise: Noise
 ) -> Responses:
     """Ask a model every transform; errors as token_stats, gradient_norms, perturbed."""
-    examples = asked.encode(material.records)
+    examples, public = asked.encode(material.records), material.public
     answerers: dict[Transform, Callable[[], Replies]] = {
         "as_is": lambda: by_id(examples, scored_tokens(asked, examples)),
         "needed": lambda: by_id(examples, needed(asked, examples, material)),
-        "lowercase": lambda: lowercased(asked, material),
-        "neighbours": lambda: neighbouring(asked, examples, material),
+        "lowercase": lambda: by_id(examples, lowercased(asked, material.records)),
+        "neighbours": lambda: by_id(examples, neighbouring(asked, examples, material)),
         "nonmember_prefix": lambda: prefixed(asked, examples, material.nonmembers, "nonmembers"),
         "member_prefix": lambda: prefixed(asked, examples, material.members, "members"),
-        "noise": lambda: under_weight_noise(asked, examples, noise),
-        "gradient": lambda: gradients_of(asked, examples),
-        "frequency": lambda: dict.fromkeys(
-            [e.record_id for e in examples], frequencies(asked, material.public)
-        ),
+        "noise": lambda: by_id(examples, under_weight_noise(asked, examples, noise)),
+        "gradient": lambda: by_id(examples, gradients_of(asked, examples)),
+        "frequency": lambda: by_id(examples, [frequencies(asked, public)] * len(examples)),
     }
     replies: dict[Transform, Replies] = {}
     unasked: dict[Transform, str] = {
@@ -146,9 +131,9 @@ def scored_tokens(
     doing: str = "scoring {} records",
     note: str = "",
 ) -> list[TokenStats]:
-    """Return the model's statistics of some examples.
+    """Return the model's statistics of some examples; what is cached is not asked.
 
-    From the cache where they are there. note: what was done to the model.
+    note: what was done to the model.
     """
     from stillage.models.query import token_stats
 
@@ -172,13 +157,14 @@ def needed(
 ) -> list[TokenStats]:
     """Return statistics of every response up to its needed part's end, or all of it."""
     kept = []
-    parts = [
-        replace(record, response=needed_part(record.response, material.needed_until))
-        for record in material.records
-    ]
-    for example, part, stats in zip(
-        examples, asked.encode(parts), scored_tokens(asked, examples), strict=True
-    ):
+    parts = asked.encode(
+        [
+            replace(record, response=needed_part(record.response, material.needed_until))
+            for record in material.records
+        ]
+    )
+    said = scored_tokens(asked, examples)
+    for example, part, stats in zip(examples, parts, said, strict=True):
         whole_T, part_T = (one.ids_T[one.response_T] for one in (example, part))
         same_T = whole_T[: len(part_T)] == part_T[: len(whole_T)]
         # the part ends with an end of text, where the whole goes on
@@ -187,22 +173,17 @@ def needed(
     return kept
 
 
-def lowercased(asked: ScoringModel, material: Material) -> Replies:
-    """Return statistics of every response in lower case, its characters as written.
+def lowercased(asked: ScoringModel, records: Sequence[Record]) -> list[TokenStats]:
+    """Return statistics of every response in lower case, after its prompt as it is.
 
-    Prompts stay as they are.
+    Their spans are in characters as written.
     """
-    examples = asked.encode(
-        [replace(record, response=record.response.lower()) for record in material.records]
-    )
-    said = scored_tokens(asked, examples, "scoring {} records in lower case")
-    said = [
-        stats
-        if stats.span is None
-        else replace(stats, span=moved(stats.span, places_as_written(record.response)))
-        for record, stats in zip(material.records, said, strict=True)
+    lower = [replace(record, response=record.response.lower()) for record in records]
+    said = scored_tokens(asked, asked.encode(lower), "scoring {} records in lower case")
+    return [
+        replace(stats, span=stats.span and moved(stats.span, places_as_written(record.response)))
+        for record, stats in zip(records, said, strict=True)
     ]
-    return by_id(examples, said)
 
 
 def places_as_written(text: str) -> Array:
@@ -213,21 +194,22 @@ def places_as_written(text: str) -> Array:
     return places
 
 
-def neighbouring(asked: ScoringModel, examples: Sequence[Example], material: Material) -> Replies:
+def neighbouring(
+    asked: ScoringModel, examples: Sequence[Example], material: Material
+) -> list[list[TokenStats]]:
     """Return statistics of neighbours, read as their record; none of one that was cut."""
     near = [
         replace(record, response=text)
         for record, texts in zip(material.records, material.neighbours, strict=True)
         for text in texts
     ]
-    said, lost = iter(scored_tokens(asked, asked.encode(near), "scoring {} neighbours")), 0
-    replies: dict[str, Reply] = {}
+    said = iter(scored_tokens(asked, asked.encode(near), "scoring {} neighbours"))
     ends = material.ends or (END,) * len(examples)
+    replies: list[list[TokenStats]] = []
     for example, texts, end in zip(examples, material.neighbours, ends, strict=True):
         own = [as_a_whole(next(said), example.span, end) for _ in texts]
-        replies[example.record_id] = [one for one in own if one is not None]
-        lost += own.count(None)
-    if lost:
+        replies.append([one for one in own if one is not None])
+    if lost := len(near) - sum(map(len, replies)):
         LOG.warning(
             "%d of %d neighbours were cut, and are left out: they have more tokens than "
             "their record",
@@ -238,10 +220,10 @@ def neighbouring(asked: ScoringModel, examples: Sequence[Example], material: Mat
 
 
 def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats | None:
-    """Return a neighbour as a reading of its record up to a character.
+    """Return a neighbour as a reading of its record up to a character; None if cut.
 
-    Without borders between its ends; None where it was cut. The end of text after a neighbour of a
-    record that goes on is nobody's.
+    It has no borders between its ends. Of a record that goes on, the end of text after a neighbour
+    is nobody's.
     """
     if stats.span is None or record is None:
         return stats
@@ -255,19 +237,15 @@ def as_a_whole(stats: TokenStats, record: Span | None, end: int) -> TokenStats |
 def prefixed(
     asked: ScoringModel, examples: Sequence[Example], known: Sequence[Record], kind: str
 ) -> Replies:
-    """Return statistics of every record after known texts.
+    """Return statistics of every record after all known texts that its context holds.
 
-    Fewer texts before a long record, none at all before too long a one; NoRoom where that is so of
-    all records.
+    Before too long a record that is none, and it has no reply; NoRoom where that is so of all.
     """
     from stillage.corpus.tokenizers import first_ids
     from stillage.models.limits import context_of
 
-    prefix, start, context = (
-        asked.encode(known),
-        first_ids(asked.tokenizer),
-        context_of(asked.model),
-    )
+    prefix, start = asked.encode(known), first_ids(asked.tokenizer)
+    context = context_of(asked.model)
     tried = [with_prefix(example, prefix, context, start) for example in examples]
     fewer = [count for _, count in tried if 0 < count < len(prefix)]
     if fewer:
@@ -292,19 +270,16 @@ def prefixed(
             why,
         )
     conditioned = [example for example, _ in tried if example is not None]
-    return by_id(
-        conditioned, scored_tokens(asked, conditioned, f"scoring {{}} records after known {kind}")
-    )
+    doing = f"scoring {{}} records after known {kind}"
+    return by_id(conditioned, scored_tokens(asked, conditioned, doing))
 
 
-def under_weight_noise(asked: ScoringModel, examples: Sequence[Example], noise: Noise) -> Replies:
+def under_weight_noise(
+    asked: ScoringModel, examples: Sequence[Example], noise: Noise
+) -> list[list[TokenStats]]:
     """Return statistics under every noisy copy, and restore the weights exactly."""
     from stillage.models.perturb import perturbed
 
-    if noise.copies < 1:
-        raise ConfigError(
-            "MoPe needs noisy copies.", f"mope_copies: {noise.copies}", "Use at least 1."
-        )
     copies = []
     for number in range(noise.copies):
         seed = derive(noise.seed, "mope", number)
@@ -312,18 +287,17 @@ def under_weight_noise(asked: ScoringModel, examples: Sequence[Example], noise: 
         with perturbed(asked.model, None, noise.sigma, seed, relative=noise.relative):
             doing = f"noise {number + 1} of {noise.copies}, scoring {{}} records"
             copies.append(scored_tokens(asked, examples, doing, note))
-    return by_id(examples, [list(of_record) for of_record in zip(*copies, strict=True)])
+    return [list(of_record) for of_record in zip(*copies, strict=True)]
 
 
-def gradients_of(asked: ScoringModel, examples: Sequence[Example]) -> Replies:
+def gradients_of(asked: ScoringModel, examples: Sequence[Example]) -> list[GradientNorms]:
     """Return the gradient norms of every record."""
     from stillage.models.gradients import gradient_norms
 
     progress = asked.doing("gradients of {} records")
-    norms = gradient_norms(
+    return gradient_norms(
         asked.model, examples, cache=asked.cache, key=asked.key, progress=progress
     )
-    return by_id(examples, norms)
 
 
 def frequencies(asked: ScoringModel, public: Sequence[Record]) -> Array:
@@ -333,8 +307,6 @@ def frequencies(asked: ScoringModel, public: Sequence[Record]) -> Array:
     """
     from stillage.models.decoder import embedding_rows
 
-    ids = [example.ids_T for example in asked.encode(public)]
-    count_V = np.bincount(
-        np.concatenate(ids).astype(np.int64), minlength=embedding_rows(asked.model)
-    )
+    ids = np.concatenate([example.ids_T for example in asked.encode(public)])
+    count_V = np.bincount(ids.astype(np.int64), minlength=embedding_rows(asked.model))
     return (count_V + 1) / (count_V.sum() + len(count_V))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 
@@ -20,18 +21,13 @@ from stillage.types import Array, Record, Result, TokenStats
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """Nats of each record's scored tokens under a model, summed over quarters of them.
-
-    float64[n, 4]. guesses: the same by what each guess goes by, in words. tokens_NQ: the number of
-    tokens in each quarter. in_parts: it may have been taught a part of the responses alone, which
-    is known of a model that was trained in this run.
-    """
+    """Nats of each record's scored tokens by quarters of them, float64[n, 4]."""
 
     model_NQ: Array
-    guesses: Mapping[str, Array]
-    tokens_NQ: Array
+    guesses: Mapping[str, Array]  # by what each guess goes by, in words
+    tokens_NQ: Array  # how many there are in each quarter
     is_member: Array
-    in_parts: bool = True
+    in_parts: bool = True  # it was trained in this run, maybe on a part of the responses alone
 
 
 def unigram_nats(ids: Sequence[Array], is_member: Array, vocabulary: int) -> list[Array]:
@@ -46,10 +42,8 @@ def unigram_nats(ids: Sequence[Array], is_member: Array, vocabulary: int) -> lis
     is_even[np.flatnonzero(~member)[::2]] = True
     tables: list[Array] = []
     for fitted in (is_even, ~member & ~is_even):
-        known = [ids[index] for index in np.flatnonzero(fitted).tolist()]
-        count_V = np.bincount(
-            np.concatenate([*known, np.zeros(0)]).astype(np.int64), minlength=vocabulary
-        )
+        known = np.concatenate([*compress(ids, fitted), np.zeros(0)]).astype(np.int64)
+        count_V = np.bincount(known, minlength=vocabulary)
         kinds = max(1, int((count_V > 0).sum()))
         tables.append(np.log(count_V.sum() + kinds) - np.log(count_V + kinds / count_V.size))
     return [tables[int(even)][tokens] for tokens, even in zip(ids, is_even, strict=True)]
@@ -58,7 +52,7 @@ def unigram_nats(ids: Sequence[Array], is_member: Array, vocabulary: int) -> lis
 def in_quarters(values: Sequence[Array]) -> Array:
     """Sum each record's numbers over near-equal quarters of its tokens, float64[n, 4]."""
     return np.array(
-        [[float(part.sum(dtype=np.float64)) for part in np.array_split(one, 4)] for one in values]
+        [[part.sum(dtype=np.float64) for part in np.array_split(one, 4)] for one in values]
     )
 
 
@@ -103,25 +97,19 @@ def check_reading(losses: Mapping[str, Losses]) -> Check:
     for model, loss in sorted(losses.items()):
         finite = np.isfinite(loss.model_NQ).all(1)
         said, better = [], False
-        for name, side in (
-            ("members", loss.is_member & finite),
-            ("nonmembers", ~loss.is_member & finite),
-        ):
-            tokens_Q = loss.tokens_NQ[side].sum(0)
-            if not tokens_Q.sum():
+        for name, side in (("members", loss.is_member), ("nonmembers", ~loss.is_member)):
+            tokens_Q, own_Q = (one[side & finite].sum(0) for one in (loss.tokens_NQ, loss.model_NQ))
+            tokens = tokens_Q.sum()
+            if not tokens:
                 continue
-            own_Q = loss.model_NQ[side].sum(0)
-            guesses = {how: nats_NQ[side].sum(0) for how, nats_NQ in loss.guesses.items()}
-            guess_Q = np.min(list(guesses.values()), axis=0)
+            guesses = {how: nats_NQ[side & finite].sum(0) for how, nats_NQ in loss.guesses.items()}
+            how, best_Q = min(guesses.items(), key=lambda guess: guess[1].sum())
+            better |= bool(own_Q.sum() < (1 - CLEARLY) * best_Q.sum())
             if loss.in_parts:
+                guess_Q = np.min(list(guesses.values()), axis=0)
                 better |= bool(((own_Q < (1 - CLEARLY) * guess_Q) & (tokens_Q > 0)).any())
-            least = min(nats_Q.sum() for nats_Q in guesses.values())
-            better |= bool(own_Q.sum() < (1 - CLEARLY) * least)
-            per_token = {how: nats_Q.sum() / tokens_Q.sum() for how, nats_Q in guesses.items()}
-            how = min(per_token, key=lambda name: per_token[name])
-            said.append(
-                f"{own_Q.sum() / tokens_Q.sum():.2f} on {name} ({how}: {per_token[how]:.2f})"
-            )
+            guess = f"{how}: {best_Q.sum() / tokens:.2f}"
+            said.append(f"{own_Q.sum() / tokens:.2f} on {name} ({guess})")
         values[f"{model}, nats per token"] = "; ".join(said) or "none"
         if said and not better:
             blind.append(f"{model} with {'; '.join(said)} nats per token")

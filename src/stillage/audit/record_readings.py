@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,9 +29,8 @@ class Reading:
     models: tuple[str, ...]
     tokenizer: PreTrainedTokenizerFast
     tokenised: Tokenised
-    was_cut: (
-        Array  # bool[n]: lost a part of the prompt or the response, or ends without an end of text
-    )
+    was_cut: Array
+    """bool[n]: lost a part of the prompt or the response, or ends without an end of text."""
     response_read: float  # share of the responses' tokens, of all records together
 
     @property
@@ -73,20 +73,20 @@ def read_one_way(
         max_prompt_tokens=data.max_prompt_tokens,
         context_tokens=context_tokens,
     )
-    ended = np.array(
-        [int(example.ids_T[-1]) == tokenizer.eos_token_id for example in done.examples]
-    )
-    was_cut = done.was_cut | ~ended
-    scored = np.array([int(example.response_T.sum()) for example in done.examples])
-    rest = [record for record, cut in zip(records, was_cut, strict=True) if cut]
+    last = np.array([int(example.ids_T[-1]) for example in done.examples])
+    was_cut = done.was_cut | (last != tokenizer.eos_token_id)
     whole = tokenise(
-        rest,
+        list(compress(records, was_cut)),
         tokenizer,
         template=data.template,
         max_tokens=UNLIMITED,
         max_prompt_tokens=UNLIMITED - 1,
-    ).examples
-    full = int(scored[~was_cut].sum()) + sum(int(example.response_T.sum()) for example in whole)
+    )
+    scored, rest = (
+        np.array([int(example.response_T.sum()) for example in read.examples], dtype=np.int64)
+        for read in (done, whole)
+    )
+    full = int(scored[~was_cut].sum() + rest.sum())
     return Reading(
         models=tuple(models),
         tokenizer=tokenizer,

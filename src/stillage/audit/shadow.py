@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -13,11 +14,11 @@ import numpy as np
 from stillage.audit.attacks.learned import token_features
 from stillage.audit.attacks.loss import loss
 from stillage.audit.counterfactual import Counterfactual, counterfactual_memorization
-from stillage.audit.inheritance import spearman
+from stillage.audit.inheritance import of_ratio, spearman
 from stillage.audit.membership import Audited, LeftOut, score_rows, score_schema
-from stillage.data.grouping import cluster_numbers
 from stillage.functional.tails import mean_or_nan
 from stillage.rng import generator
+from stillage.run.results import measured_row
 from stillage.types import Array, Result, ShadowAttack, Statistic, TokenStats
 
 if TYPE_CHECKING:
@@ -47,12 +48,8 @@ class Kept:
     def compared(self, name: Statistic, target: Kept) -> Array:
         """Return what an attack asks for; NaN where the target read other tokens."""
         values = self.statistic(name)
-        other_N = self.other(target)
-        return (
-            np.where(other_N.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)
-            if other_N.any()
-            else values
-        )
+        other = self.other(target).reshape(-1, *[1] * (values.ndim - 1))
+        return np.where(other, np.nan, values)
 
     def other(self, target: Kept) -> Array:
         """Tell of which records the target read other tokens; bool[N]."""
@@ -66,9 +63,7 @@ def keep(stats: Sequence[TokenStats]) -> Kept:
     return Kept(
         log_probability=np.array([loss(one) for one in stats]),
         features=np.array([token_features(one) for one in stats]),
-        token_accuracy=np.array(
-            [mean_or_nan(np.asarray(one.greedy_T, dtype=np.float64)) for one in stats]
-        ),
+        token_accuracy=np.array([mean_or_nan(one.greedy_T) for one in stats]),
         read=tuple(crc32(np.asarray(one.ids_T, np.int32).tobytes()) for one in stats),
     )
 
@@ -86,20 +81,16 @@ def shadow_scores(
     in_KN: Array,
     attacks: Sequence[ShadowAttack],
 ) -> tuple[pa.Table, list[LeftOut]]:
-    """Run every attack on every target; return the scores and what was left out.
+    """Run every attack on every target: rows of audit/scores.parquet.
 
-    As rows of audit/scores.parquet; an attack is left out for want of shadows. shadows: of the kind
-    of the targets (teachers or students), in the order of the design in_KN.
+    Also returns what is left out, for want of shadows. shadows: of the kind of the targets
+    (teachers or students), in the order of the design in_KN.
     """
     import pyarrow as pa
 
     tables, left_out = [score_schema().empty_table()], []
-    missing = [
-        number
-        for number, one in enumerate(shadows, 1)
-        if not np.isfinite(one.log_probability).all()
-    ]
-    if missing:
+    whole = [np.isfinite(one.log_probability).all() for one in shadows]
+    if missing := [number for number, is_whole in enumerate(whole, 1) if not is_whole]:
         LOG.warning(
             "shadows %s have records without a log-probability: those count as missing", missing
         )
@@ -114,10 +105,8 @@ def shadow_scores(
             )
     for attack in attacks:
         if len(shadows) < 2 * attack.least:
-            why = (
-                f"it needs {2 * attack.least} shadow pipelines (audit.shadows), and there "
-                f"are {len(shadows)}"
-            )
+            needed = f"it needs {2 * attack.least} shadow pipelines (audit.shadows)"
+            why = f"{needed}, and there are {len(shadows)}"
             LOG.warning("the attack %s is left out: %s", attack.name, why)
             left_out += [LeftOut(model=name, attack=attack.name, why=why) for name in targets]
             continue
@@ -131,15 +120,11 @@ def shadow_scores(
 def memorized(
     shadows: Sequence[Kept], in_KN: Array, metric: str, rng: np.random.Generator, level: float
 ) -> tuple[Counterfactual, Array]:
-    """Measure counterfactual memorization where every shadow has a number.
-
-    Returns it, and the records that it is of, bool[N].
-    """
+    """Measure the memorization of the records, bool[N], that all shadows score."""
     values_KN = np.array([getattr(one, metric) for one in shadows], dtype=np.float64)
     fine_N: Array = np.atleast_1d(np.isfinite(values_KN).all(axis=0))
-    return counterfactual_memorization(
-        values_KN[:, fine_N], in_KN[:, fine_N], rng, level=level
-    ), fine_N
+    values_KN, in_KN = values_KN[:, fine_N], in_KN[:, fine_N]
+    return counterfactual_memorization(values_KN, in_KN, rng, level=level), fine_N
 
 
 def counterfactual_rows(
@@ -152,7 +137,7 @@ def counterfactual_rows(
 ) -> tuple[pa.Table, list[Result]]:
     """Return audit/counterfactual.parquet, with its means and rank correlation.
 
-    One row per kind of model, metric and record. shadows: kind ("teacher", "student") -> its
+    A row is of one kind of model, metric and record. shadows: kind ("teacher", "student") -> its
     shadows. Result metrics: counterfactual_memorization (mean over records; a record without a
     number is counted in nan_scores), counterfactual_spearman (teacher's and student's, same
     records).
@@ -160,6 +145,7 @@ def counterfactual_rows(
     import pyarrow as pa
 
     tables, results = [counterfactual_schema().empty_table()], []
+    base = replace(base, level=level, dataset="private and nonmembers")
     for metric in METRICS:
         value: dict[str, Array] = {}
         for kind, kept in shadows.items():
@@ -168,46 +154,18 @@ def counterfactual_rows(
             value[kind] = np.full(fine_N.size, np.nan)
             value[kind][fine_N] = measured.value_N
             tables.append(_table(audited, kind, metric, measured, fine_N))
-            row = replace(
-                base, model=kind, level=level, dataset="private and nonmembers", unit=metric
-            )
-            if not fine_N.all():
-                lost = float((~fine_N).sum())
-                results.append(
-                    replace(row, metric="nan_scores", value=lost, n=fine_N.size, shadows=len(kept))
-                )
-            mean = measured.mean
-            results.append(
-                replace(
-                    row,
-                    metric="counterfactual_memorization",
-                    value=mean.value,
-                    low=mean.low,
-                    high=mean.high,
-                    n=int(fine_N.sum()),
-                    shadows=len(kept),
-                )
-            )
+            row = replace(base, model=kind, unit=metric, shadows=len(kept))
+            n, lost = int(fine_N.sum()), int((~fine_N).sum())
+            if lost:
+                results.append(replace(row, metric="nan_scores", value=float(lost), n=n + lost))
+            name = "counterfactual_memorization"
+            results.append(measured_row(row, name, measured.mean, unit=metric, n=n))
         if {"teacher", "student"} <= set(value):
             both = np.isfinite(value["teacher"]) & np.isfinite(value["student"])
-            clusters = cluster_numbers(audited.ids, audited.groups)[both]
-            ratio = spearman(
-                value["teacher"][both], value["student"][both], level, clusters=clusters
-            )
-            row = replace(
-                base, model="student", level=level, dataset="private and nonmembers", unit=metric
-            )
-            results.append(
-                replace(
-                    row,
-                    metric="counterfactual_spearman",
-                    value=ratio.value,
-                    low=ratio.low,
-                    high=ratio.high,
-                    n=ratio.n,
-                    reason=ratio.reason,
-                )
-            )
+            teacher, student = value["teacher"][both], value["student"][both]
+            ratio = spearman(teacher, student, level, clusters=audited.clusters[both])
+            row = replace(base, model="student", metric="counterfactual_spearman", unit=metric)
+            results.append(of_ratio(row, ratio))
     return pa.concat_tables(tables), results
 
 
@@ -217,14 +175,11 @@ def _table(
     """Return the rows of one kind of model and one metric."""
     import pyarrow as pa
 
-    chosen = np.flatnonzero(fine_N).tolist()
-    texts = [
-        [column[index] for index in chosen]
-        for column in (audited.ids, audited.parts, audited.groups)
-    ]
+    records = (audited.ids, audited.parts, audited.groups)
+    texts = [list(compress(column, fine_N)) for column in records]
+    named = [[name] * len(texts[0]) for name in (kind, metric)]
     numbers = [measured.value_N, measured.low_N, measured.high_N, measured.n_in_N, measured.n_out_N]
-    columns = [[kind] * len(chosen), [metric] * len(chosen), *texts, *numbers]
-    schema = counterfactual_schema()
+    columns, schema = [*named, *texts, *numbers], counterfactual_schema()
     return pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)
 
 

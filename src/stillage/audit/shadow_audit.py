@@ -12,12 +12,7 @@ from stillage.audit.attacks import FITTED_ATTACKS, SHADOW_ATTACKS
 from stillage.audit.audit_records import SIDES, AuditRecords
 from stillage.audit.design import draw_design, shadow_name
 from stillage.audit.fitted import fitted_scores
-from stillage.audit.given import (
-    AuditModel,
-    AuditModels,
-    AuditSettings,
-    scoring_model,
-)
+from stillage.audit.given import AuditModel, AuditModels, AuditSettings, scoring_model
 from stillage.audit.queries import scored_tokens
 from stillage.audit.shadow import counterfactual_rows, keep, shadow_scores
 from stillage.data.tokenise import make_examples
@@ -47,8 +42,8 @@ class ShadowResults:
 def chosen_attacks(audit: AuditConfig) -> tuple[list[ShadowAttack], list[FittedAttack]]:
     """Return the shadow attacks, and those that learn.
 
-    All shadow attacks where shadows are asked for and none is named. ConfigError for a shadow
-    attack without shadows.
+    Where shadows are asked for and none is named, all shadow attacks. ConfigError for one without
+    shadows.
     """
     named = [SHADOW_ATTACKS[name] for name in audit.attacks if name in SHADOW_ATTACKS]
     if named and not audit.shadows:
@@ -58,20 +53,14 @@ def chosen_attacks(audit: AuditConfig) -> tuple[list[ShadowAttack], list[FittedA
             "Give --audit.shadows 8 (each is a teacher and a student to train), or leave the "
             "attacks out.",
         )
-    if audit.shadows and not named:
-        named = list(SHADOW_ATTACKS.values())
-    return named, [FITTED_ATTACKS[name] for name in audit.attacks if name in FITTED_ATTACKS]
-
-
-def shadow_pool(split: Split) -> list[Record]:
-    """List members and nonmembers, on halves of which shadows are trained, by id."""
-    pool = [record for part in SIDES for record in split.records_by_part.get(part, ())]
-    return sorted(pool, key=lambda record: record.id)
+    fitted = [FITTED_ATTACKS[name] for name in audit.attacks if name in FITTED_ATTACKS]
+    return named or list(SHADOW_ATTACKS.values() if audit.shadows else ()), fitted
 
 
 def shadow_design(split: Split, n_shadows: int, seed: int) -> tuple[list[Record], Array]:
-    """Return the pool, and which shadow meets which record of it: bool[K, N]."""
-    pool = shadow_pool(split)
+    """Return members and nonmembers by id, and which shadow meets which: bool[K, N]."""
+    pool = [record for part in SIDES for record in split.records_by_part.get(part, ())]
+    pool.sort(key=lambda record: record.id)
     ids, groups = [record.id for record in pool], split.group_names(pool)
     return pool, draw_design(ids, groups, n_shadows, seed)
 
@@ -139,12 +128,8 @@ def stats_before(
 
     room, what = stated_context(shadow.source), f"{shadow.name}, audit"
     examples = make_examples(records, shadow.load_tokenizer(), settings.data, room, what=what)
-    return known_stats(
-        examples,
-        cache=settings.cache,
-        key=weights_key(shadow.source),
-        dtype=shadow.source.dtype,
-    )
+    source, key = shadow.source, weights_key(shadow.source)
+    return known_stats(examples, cache=settings.cache, key=key, dtype=source.dtype)
 
 
 def checked_design(

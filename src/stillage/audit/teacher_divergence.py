@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.inheritance import spearman
-from stillage.audit.inherited import of_ratio
+from stillage.audit.inheritance import of_ratio, spearman
 from stillage.data.grouping import cluster_numbers
 from stillage.functional.means import (
     independent,
@@ -23,6 +23,7 @@ from stillage.functional.means import (
     needed_for_quantile,
     quantile_interval,
 )
+from stillage.run.results import measured_row
 from stillage.types import Array, Result
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ class Signals:
 
     def of(self, part: str) -> Array:
         """Tell which records of a part every model has a number for; bool[N]."""
-        return np.array([name == part for name in self.parts], dtype=bool) & np.isfinite(
-            list(self.kl.values())
-        ).all(0)
+        own = np.array([name == part for name in self.parts], dtype=bool)
+        return own & np.isfinite(list(self.kl.values())).all(0)
 
 
 def signal_table(signals: Signals) -> pa.Table:
@@ -78,26 +78,16 @@ def signal_results(
         chosen = signals.of(part)
         if not chosen.any():
             continue
-        clusters = cluster_numbers(
-            *(
-                [name for name, use in zip(names, chosen, strict=True) if use]
-                for names in (signals.ids, signals.groups)
-            )
-        )
+        ids, groups = (list(compress(names, chosen)) for names in (signals.ids, signals.groups))
+        clusters = cluster_numbers(ids, groups)
         for model, kl in signals.kl.items():
             one = replace(row, model=model, dataset=part, n=int(chosen.sum()), against=PAIRS[model])
             results += distribution_rows(kl[chosen], clusters, one)
         if len(signals.kl) == 2:
-            correlation = spearman(
-                signals.kl["teacher"][chosen],
-                signals.kl["student"][chosen],
-                level,
-                clusters=clusters,
-            )
+            teacher, student = (signals.kl[name][chosen] for name in ("teacher", "student"))
             one = replace(row, model="student", dataset=part, metric="signal_spearman", unit="")
-            results.append(
-                of_ratio(replace(one, note="teachers' KL and students' KL"), correlation)
-            )
+            one = replace(one, note="teachers' KL and students' KL")
+            results.append(of_ratio(one, spearman(teacher, student, level, clusters=clusters)))
     return results + shown_rows(signals, shown, level, replace(row, unit=""))
 
 
@@ -106,30 +96,16 @@ def distribution_rows(values_N: Array, clusters_N: Array, row: Result) -> list[R
 
     A quantile beyond the sample has no interval.
     """
-    mean = mean_interval(values_N, row.level, clusters=clusters_N)
-    results = [replace(row, metric="signal_kl", value=mean.value, low=mean.low, high=mean.high)]
+    mean, unit = mean_interval(values_N, row.level, clusters=clusters_N), row.unit
+    results = [measured_row(row, "signal_kl", mean, unit=unit)]
     for q in QUANTILES:
-        interval, why = quantile_interval(values_N, q, row.level, clusters=clusters_N), ""
+        interval = quantile_interval(values_N, q, row.level, clusters=clusters_N)
+        at = measured_row(replace(row, quantile=q), "signal_kl_quantile", interval, unit=unit)
         if np.isnan(interval.low):
-            needed, there = (
-                needed_for_quantile(q, row.level),
-                independent(values_N.size, clusters_N),
-            )
-            why = (
-                f"it takes {needed} records that are no near-duplicates, and these are worth "
-                f"{there}"
-            )
-        results.append(
-            replace(
-                row,
-                metric="signal_kl_quantile",
-                value=interval.value,
-                low=interval.low,
-                high=interval.high,
-                quantile=q,
-                reason=why,
-            )
-        )
+            takes = f"it takes {needed_for_quantile(q, row.level)} records"
+            worth = f"and these are worth {independent(values_N.size, clusters_N)}"
+            at = replace(at, reason=f"{takes} that are no near-duplicates, {worth}")
+        results.append(at)
     return results
 
 
@@ -142,19 +118,14 @@ def shown_rows(
     most.
     """
     results: list[Result] = []
-    private = signals.of("private")
+    private, clusters = signals.of("private"), cluster_numbers(signals.ids, signals.groups)
+    row = replace(row, model="student", dataset="private", metric="signal_spearman")
+    row = replace(row, note="teachers' KL and the student's score")
     for attack, scores in shown.items():
         known = np.array([scores.get(id_, np.nan) for id_ in signals.ids])
         chosen = private & np.isfinite(known)
         if chosen.sum() > 1:
-            together = cluster_numbers(signals.ids, signals.groups)[chosen]
-            correlation = spearman(
-                signals.kl["teacher"][chosen], known[chosen], level, clusters=together
-            )
-            one = replace(
-                row, model="student", dataset="private", metric="signal_spearman", attack=attack
-            )
-            results.append(
-                of_ratio(replace(one, note="teachers' KL and the student's score"), correlation)
-            )
+            teacher, together = signals.kl["teacher"][chosen], clusters[chosen]
+            correlation = spearman(teacher, known[chosen], level, clusters=together)
+            results.append(of_ratio(replace(row, attack=attack), correlation))
     return results

@@ -9,7 +9,7 @@ from stillage.measures.measure import Measure, Measured, MeasureInput
 def measure_blocks(given: MeasureInput) -> Measured:
     """Profile every model (blocks/scores.parquet), and its blocks' AUCs."""
     from stillage.audit.block_auc import Profile, block_results, block_table
-    from stillage.audit.block_profiles import block_profiles, block_reference
+    from stillage.audit.block_profiles import block_profiles, whole_model
     from stillage.audit.given import scoring_model
     from stillage.audit.membership import LeftOut, left_out_results
 
@@ -18,7 +18,9 @@ def measure_blocks(given: MeasureInput) -> Measured:
     trains = any(model.is_trained for model in given.models)
     known = {model.name: model for model in (*given.models, *given.elsewhere)}
     other = known.get(ALONE if trains else OUTSIDE)
-    reference = None if other is None else block_reference(other, chosen.records, settings)
+    reference = None
+    if other is not None:
+        reference = whole_model(scoring_model(other, settings), chosen.records)
     profiles: list[Profile] = []
     left_out: list[LeftOut] = []
     for model in given.models:

@@ -2,25 +2,25 @@
 
 Higher = more likely a member; never flipped. ATTACKS lists what an audit can run by name;
 SHADOW_ATTACKS what it can run with shadow pipelines besides, FITTED_ATTACKS what has to learn from
-known records first. No attack imports torch, transformers or another attack.
+known records first. No attack imports torch or transformers.
 """
 
-from stillage.audit.attacks.con_recall import CON_RECALL, con_recall
-from stillage.audit.attacks.dc_pdd import DC_PDD, dc_pdd
-from stillage.audit.attacks.few_shadows import FEW_SHADOWS, few_shadows
-from stillage.audit.attacks.gradient_norm import GRADIENT_NORM, gradient_norm
-from stillage.audit.attacks.learned import LEARNED, LEARNED_SHADOW, learned, learned_shadow
-from stillage.audit.attacks.lira import LIRA_OFFLINE, LIRA_ONLINE, lira_offline, lira_online
-from stillage.audit.attacks.log_rank import LOG_RANK, log_rank
-from stillage.audit.attacks.loss import LOSS, loss
-from stillage.audit.attacks.loss_needed import LOSS_NEEDED, loss_needed
-from stillage.audit.attacks.lowercase import LOWERCASE, lowercase
-from stillage.audit.attacks.min_k import MIN_K, min_k
-from stillage.audit.attacks.min_k_plus_plus import MIN_K_PLUS_PLUS, min_k_plus_plus
-from stillage.audit.attacks.mope import MOPE, mope
-from stillage.audit.attacks.neighbour import NEIGHBOUR, neighbour
-from stillage.audit.attacks.quantile import QUANTILE, quantile
-from stillage.audit.attacks.recall import RECALL, recall
+from stillage.audit.attacks.con_recall import CON_RECALL
+from stillage.audit.attacks.dc_pdd import DC_PDD
+from stillage.audit.attacks.few_shadows import FEW_SHADOWS
+from stillage.audit.attacks.gradient_norm import GRADIENT_NORM
+from stillage.audit.attacks.learned import LEARNED, LEARNED_SHADOW
+from stillage.audit.attacks.lira import LIRA_OFFLINE, LIRA_ONLINE
+from stillage.audit.attacks.log_rank import LOG_RANK
+from stillage.audit.attacks.loss import LOSS
+from stillage.audit.attacks.loss_needed import LOSS_NEEDED
+from stillage.audit.attacks.lowercase import LOWERCASE
+from stillage.audit.attacks.min_k import MIN_K
+from stillage.audit.attacks.min_k_plus_plus import MIN_K_PLUS_PLUS
+from stillage.audit.attacks.mope import MOPE
+from stillage.audit.attacks.neighbour import NEIGHBOUR
+from stillage.audit.attacks.quantile import QUANTILE
+from stillage.audit.attacks.recall import RECALL
 from stillage.audit.attacks.reference import (
     REFERENCE,
     REFERENCE_COUNTERFACTUAL,
@@ -29,13 +29,11 @@ from stillage.audit.attacks.reference import (
     REFERENCE_PER_BYTE,
     REFERENCE_TEACHER_INIT,
     SELF_PROMPTED_REFERENCE,
-    reference,
-    reference_per_byte,
 )
-from stillage.audit.attacks.rmia import RMIA, RMIA_OFFLINE, rmia, rmia_offline
-from stillage.audit.attacks.self_prompted import SELF_PROMPTED_VARIATION, self_prompted_variation
-from stillage.audit.attacks.surp import SURP, surp
-from stillage.audit.attacks.zlib_ratio import ZLIB, zlib
+from stillage.audit.attacks.rmia import RMIA, RMIA_OFFLINE
+from stillage.audit.attacks.self_prompted import SELF_PROMPTED_VARIATION
+from stillage.audit.attacks.surp import SURP
+from stillage.audit.attacks.zlib_ratio import ZLIB
 from stillage.types import Attack, FittedAttack, ShadowAttack
 
 ATTACKS: dict[str, Attack] = {
@@ -72,34 +70,3 @@ SHADOW_ATTACKS: dict[str, ShadowAttack] = {
 }
 
 FITTED_ATTACKS: dict[str, FittedAttack] = {attack.name: attack for attack in (LEARNED, QUANTILE)}
-
-__all__ = [
-    "ATTACKS",
-    "FITTED_ATTACKS",
-    "SHADOW_ATTACKS",
-    "con_recall",
-    "dc_pdd",
-    "few_shadows",
-    "gradient_norm",
-    "learned",
-    "learned_shadow",
-    "lira_offline",
-    "lira_online",
-    "log_rank",
-    "loss",
-    "loss_needed",
-    "lowercase",
-    "min_k",
-    "min_k_plus_plus",
-    "mope",
-    "neighbour",
-    "quantile",
-    "recall",
-    "reference",
-    "reference_per_byte",
-    "rmia",
-    "rmia_offline",
-    "self_prompted_variation",
-    "surp",
-    "zlib",
-]

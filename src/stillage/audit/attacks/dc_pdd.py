@@ -20,9 +20,8 @@ def dc_pdd(stats: TokenStats, frequency_V: Array, cap: float = 0.01) -> float:
         return math.nan
     first_T = np.unique(stats.ids_T, return_index=True)[1]
     q_T = np.exp(np.asarray(stats.logp_T, dtype=np.float64)[first_T])
-    surprise_T = -np.log(
-        np.asarray(frequency_V, dtype=np.float64)[np.asarray(stats.ids_T)[first_T]]
-    )
+    frequency_T = np.asarray(frequency_V, dtype=np.float64)[np.asarray(stats.ids_T)[first_T]]
+    surprise_T = -np.log(frequency_T)
     return float(np.minimum(q_T * surprise_T, cap).mean())
 
 

@@ -44,10 +44,9 @@ def few_shadows(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
     check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="few_shadows")
     values = np.asarray(target_N, dtype=np.float64)
     phi_N = np.where(np.isfinite(values), values, np.nan)
-    inside, outside = moments(shadow_KN, in_KN), moments(shadow_KN, ~np.asarray(in_KN))
-    return log_predictive(phi_N, inside, fit_prior(inside)) - log_predictive(
-        phi_N, outside, fit_prior(outside)
-    )
+    sides = [moments(shadow_KN, chosen) for chosen in (in_KN, ~np.asarray(in_KN))]
+    inside_N, outside_N = (log_predictive(phi_N, side, fit_prior(side)) for side in sides)
+    return inside_N - outside_N
 
 
 def fit_prior(side: Moments) -> Prior:
@@ -59,26 +58,23 @@ def fit_prior(side: Moments) -> Prior:
         return Prior(centre=0.0, weight=0.0, variance=FLOOR, freedom=1.0)
     pooled = max(pooled_variance(side), FLOOR)
     half = (side.count_N[used] - 1) / 2
-    spread = np.maximum(
-        side.squares_N[used] / (2 * half), 1e-5 * pooled
-    )  # a variance of 0 has no logarithm
+    spread = side.squares_N[used] / (2 * half)
+    spread = np.maximum(spread, 1e-5 * pooled)  # a variance of 0 has no logarithm
     logs = np.log(spread) - digamma(half) + np.log(half)
     excess = float(logs.var(ddof=1) - polygamma(1, half).mean()) if logs.size > 1 else 0.0
-    freedom = 2 * _inverse_trigamma(excess) if excess > 0 else CERTAIN
-    freedom = min(freedom, CERTAIN)
-    variance = math.exp(float(logs.mean()) + float(digamma(freedom / 2)) - math.log(freedom / 2))
-    if freedom == CERTAIN:
-        variance = pooled
-    variance = max(variance, FLOOR)
-    means = side.mean_N[used]
-    between = (
-        float(means.var(ddof=1)) - pooled * float((1 / side.count_N[used]).mean())
-        if means.size > 1
-        else 0.0
-    )
+    freedom = min(2 * _inverse_trigamma(excess), CERTAIN) if excess > 0 else CERTAIN
+    variance = pooled
+    if freedom < CERTAIN:
+        variance = math.exp(float(logs.mean() + digamma(freedom / 2)) - math.log(freedom / 2))
+    means, between = side.mean_N[used], 0.0
+    if means.size > 1:
+        between = float(means.var(ddof=1)) - pooled * float((1 / side.count_N[used]).mean())
     weight = pooled / max(between, FLOOR * pooled) if between > 0 else CERTAIN
     return Prior(
-        centre=float(means.mean()), weight=min(weight, CERTAIN), variance=variance, freedom=freedom
+        centre=float(means.mean()),
+        weight=min(weight, CERTAIN),
+        variance=max(variance, FLOOR),
+        freedom=freedom,
     )
 
 
@@ -91,10 +87,8 @@ def log_predictive(phi_N: Array, side: Moments, prior: Prior) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         centre = (prior.weight * prior.centre + n * side.mean_N) / weight
         shift = prior.weight * n * (side.mean_N - prior.centre) ** 2 / weight
-        scale = (
-            (prior.freedom * prior.variance + side.squares_N + shift) / freedom * (1 + 1 / weight)
-        )
-        scale = np.maximum(scale, FLOOR)
+        squares = prior.freedom * prior.variance + side.squares_N + shift
+        scale = np.maximum(squares / freedom * (1 + 1 / weight), FLOOR)
         density = (
             gammaln((freedom + 1) / 2)
             - gammaln(freedom / 2)
@@ -105,10 +99,7 @@ def log_predictive(phi_N: Array, side: Moments, prior: Prior) -> Array:
 
 
 def _inverse_trigamma(value: float) -> float:
-    """Return x > 0 with trigamma(x) = value > 0.
-
-    By Newton's steps on 1 / trigamma, which is convex (Smyth 2004, appendix).
-    """
+    """Solve trigamma(x) = value > 0 by Newton's steps on 1 / trigamma (Smyth 2004, appendix)."""
     from scipy.special import polygamma
 
     if value > 1e7:

@@ -31,35 +31,19 @@ def token_features(stats: TokenStats) -> Array:
     Share of greedy hits. Entropy: mean, standard deviation. log of the number of tokens. NaN where
     there is no finite token.
     """
-    logp = np.asarray(stats.logp_T, dtype=np.float64)
+    logp, mean, variance, rank = (
+        np.asarray(one, dtype=np.float64)
+        for one in (stats.logp_T, stats.mean_T, stats.var_T, stats.rank_T)
+    )
     if not logp.size or not np.isfinite(logp).all():
         return np.full(FEATURES, np.nan)
-    entropy, rank = (
-        -np.asarray(stats.mean_T, dtype=np.float64),
-        np.log1p(np.asarray(stats.rank_T, dtype=np.float64)),
-    )
-    z = np.sort(
-        (logp + entropy) / np.sqrt(np.maximum(np.asarray(stats.var_T, dtype=np.float64), 1e-8))
-    )
+    entropy, rank = -mean, np.log1p(rank)
+    z = np.sort((logp + entropy) / np.sqrt(np.maximum(variance, 1e-8)))
     lowest = z[: max(1, -(-z.size // 5))].mean()
-    return np.array(
-        [
-            logp.mean(),
-            logp.std(),
-            logp.min(),
-            *np.quantile(logp, LEVELS),
-            z.mean(),
-            z[0],
-            lowest,
-            rank.mean(),
-            rank.max(),
-            *np.quantile(rank, LEVELS),
-            stats.greedy_T.mean(),
-            entropy.mean(),
-            entropy.std(),
-            np.log(logp.size),
-        ]
-    )
+    of_logp = (logp.mean(), logp.std(), logp.min(), *np.quantile(logp, LEVELS))
+    of_rank = (rank.mean(), rank.max(), *np.quantile(rank, LEVELS))
+    rest = (stats.greedy_T.mean(), entropy.mean(), entropy.std(), np.log(logp.size))
+    return np.array([*of_logp, z.mean(), z[0], lowest, *of_rank, *rest])
 
 
 def learned(
@@ -72,22 +56,16 @@ def learned(
     """
     from scipy.stats import rankdata
 
-    features_NF, member, fold = (
-        np.array([token_features(one) for one in stats]),
-        np.asarray(is_member_N),
-        np.asarray(fold_N),
-    )
+    features_NF = np.array([token_features(one) for one in stats])
+    member, fold = np.asarray(is_member_N), np.asarray(fold_N)
     fine, scores = np.isfinite(features_NF).all(axis=1), np.full(len(features_NF), np.nan)
     for number in np.unique(fold):
         test, others = fine & (fold == number), fine & (fold != number)
         if not member[others].any() or member[others].all():
             scores[test] = 0.5  # nothing to learn from
         elif test.any():
-            odds = (
-                _classifier()
-                .fit(features_NF[others], member[others])
-                .decision_function(features_NF[test])
-            )
+            model = _classifier().fit(features_NF[others], member[others])
+            odds = model.decision_function(features_NF[test])
             scores[test] = (rankdata(np.round(odds, 9)) - 0.5) / test.sum()
     return scores
 
@@ -104,15 +82,11 @@ def learned_shadow(target_NF: Array, shadow_KNF: Array, in_KN: Array) -> Array:
     shadow, is_in = np.asarray(shadow_KNF, dtype=np.float64), np.asarray(in_KN, dtype=bool)
     target = np.asarray(target_NF, dtype=np.float64)
     out = [moments(shadow[:, :, feature], ~is_in) for feature in range(shadow.shape[2])]
-    rows_KNX = np.array(
-        [
-            _beside(
-                values_NF,
-                [mean_without(o, v, ~in_N) for o, v in zip(out, values_NF.T, strict=True)],
-            )
-            for values_NF, in_N in zip(shadow, is_in, strict=True)
-        ]
-    )
+    rows = []
+    for values_NF, in_N in zip(shadow, is_in, strict=True):
+        others = [mean_without(o, v, ~in_N) for o, v in zip(out, values_NF.T, strict=True)]
+        rows.append(_beside(values_NF, others))
+    rows_KNX = np.array(rows)
     asked_NX = _beside(target, [np.where(one.count_N >= 2, one.mean_N, np.nan) for one in out])
     known, fine = np.isfinite(rows_KNX).all(axis=2), np.isfinite(asked_NX).all(axis=1)
     scores = np.full(len(target), np.nan)

@@ -24,10 +24,9 @@ def lira_online(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:
     check_shadows.
     """
     check_shadows(target_N, shadow_KN, in_KN, least=LEAST, attack="lira_online")
-    phi_N = _finite(target_N)
-    return _log_normal(phi_N, moments(shadow_KN, in_KN)) - _log_normal(
-        phi_N, moments(shadow_KN, ~np.asarray(in_KN))
-    )
+    phi_N, out_KN = _finite(target_N), ~np.asarray(in_KN)
+    inside, outside = moments(shadow_KN, in_KN), moments(shadow_KN, out_KN)
+    return _log_normal(phi_N, inside) - _log_normal(phi_N, outside)
 
 
 def lira_offline(target_N: Array, shadow_KN: Array, in_KN: Array) -> Array:

@@ -38,14 +38,10 @@ def quantile(
     """
     from sklearn.linear_model import QuantileRegressor
 
-    score_N, member, fold = (
-        np.array([mean_or_nan(one.logp_T) for one in stats]),
-        np.asarray(is_member_N),
-        np.asarray(fold_N),
-    )
-    features_NF = np.column_stack(
-        [length_features(texts), np.log1p([len(one.logp_T) for one in stats])]
-    )
+    score_N = np.array([mean_or_nan(one.logp_T) for one in stats])
+    member, fold = np.asarray(is_member_N), np.asarray(fold_N)
+    tokens_N = np.log1p([len(one.logp_T) for one in stats])
+    features_NF = np.column_stack([length_features(texts), tokens_N])
     fine, scores = np.isfinite(score_N), np.full(len(score_N), np.nan)
     for number in np.unique(fold):
         known, test = fine & ~member & (fold != number), fine & (fold == number)
@@ -53,9 +49,8 @@ def quantile(
             continue
         centre, spread = features_NF[known].mean(axis=0), features_NF[known].std(axis=0)
         scaled_NF = np.clip((features_NF - centre) / np.where(spread > 0, spread, 1.0), -5, 5)
-        model = QuantileRegressor(quantile=level, alpha=PENALTY, solver="highs").fit(
-            scaled_NF[known], score_N[known]
-        )
+        model = QuantileRegressor(quantile=level, alpha=PENALTY, solver="highs")
+        model.fit(scaled_NF[known], score_N[known])
         scores[test] = score_N[test] - model.predict(scaled_NF[test])
     return scores
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from stillage.errors import DataError
 from stillage.functional.tails import mean_or_nan
-from stillage.types import Attack, Query, TokenStats
+from stillage.types import Attack, Party, Query, TokenStats
 
 
 def reference(stats: TokenStats, reference_stats: TokenStats) -> float:
@@ -23,12 +23,12 @@ def reference(stats: TokenStats, reference_stats: TokenStats) -> float:
     two scored different tokens: per-token means over other tokens do not compare.
     """
     if not np.array_equal(stats.ids_T, reference_stats.ids_T):
+        read = [np.asarray(one.ids_T).tolist() for one in (stats, reference_stats)]
+        target, other = (f"{len(ids)} tokens, first {ids[:5]}" for ids in read)
         raise DataError(
             "The reference model read the record as other tokens than the target, so a "
             "per-token comparison is void.",
-            f"target: {len(stats.ids_T)} tokens, first {np.asarray(stats.ids_T)[:5].tolist()}; "
-            f"reference: {len(reference_stats.ids_T)} tokens, first "
-            f"{np.asarray(reference_stats.ids_T)[:5].tolist()}",
+            f"target: {target}; reference: {other}",
             "Use the attack reference_per_byte, which compares any two tokenizers.",
         )
     return mean_or_nan(stats.logp_T) - mean_or_nan(reference_stats.logp_T)
@@ -46,81 +46,53 @@ def reference_per_byte(stats: TokenStats, reference_stats: TokenStats, text: str
         )
     if not len(stats.logp_T) or not len(reference_stats.logp_T):
         return math.nan
-    total = np.sum(stats.logp_T, dtype=np.float64) - np.sum(
-        reference_stats.logp_T, dtype=np.float64
+    own, other = (np.sum(one.logp_T, dtype=np.float64) for one in (stats, reference_stats))
+    return float(own - other) / len(text.encode("utf-8"))
+
+
+def _against(party: Party, name: str, paper: str, *, per_byte: bool = False) -> Attack:
+    """The attack that compares the target with this party, token by token or byte by byte."""
+    text = (Query(party="record", transform="text"),) if per_byte else ()
+    return Attack(
+        name=name,
+        paper=paper,
+        access="logprob",
+        queries=(Query(party="target"), Query(party=party), *text),
+        score=reference_per_byte if per_byte else reference,
+        same_tokens=not per_byte,
     )
-    return float(total) / len(text.encode("utf-8"))
 
 
-REFERENCE = Attack(
-    name="reference",
-    paper="Carlini et al. 2021, arXiv:2012.07805",
-    access="logprob",
-    queries=(Query(party="target"), Query(party="reference")),
-    score=reference,
-    same_tokens=True,
+CARLINI, WATSON = "Carlini et al. 2021, arXiv:2012.07805", "Watson et al. 2022, arXiv:2111.08440"
+REFERENCE = _against("reference", "reference", CARLINI)
+REFERENCE_COUNTERFACTUAL = _against(
+    "counterfactual",
+    "reference_counterfactual",
+    f"{WATSON}; the same pipeline, whose teacher never saw the members",
 )
-
-REFERENCE_COUNTERFACTUAL = Attack(
-    name="reference_counterfactual",
-    paper="Watson et al. 2022, arXiv:2111.08440; the same pipeline, whose teacher never saw "
-    "the members",
-    access="logprob",
-    queries=(Query(party="target"), Query(party="counterfactual")),
-    score=reference,
-    same_tokens=True,
+REFERENCE_INIT = _against(
+    "initial", "reference_init", f"{WATSON}; the weights that the target started from"
 )
-
-REFERENCE_INIT = Attack(
-    name="reference_init",
-    paper="Watson et al. 2022, arXiv:2111.08440; the weights that the target started from",
-    access="logprob",
-    queries=(Query(party="target"), Query(party="initial")),
-    score=reference,
-    same_tokens=True,
+REFERENCE_TEACHER_INIT = _against(
+    "teacher_initial",
+    "reference_teacher_init",
+    f"{WATSON}; the weights that the teacher started from, as in arXiv:2508.07054",
 )
-
-REFERENCE_TEACHER_INIT = Attack(
-    name="reference_teacher_init",
-    paper="Watson et al. 2022, arXiv:2111.08440; the weights that the teacher started from, "
-    "as in arXiv:2508.07054",
-    access="logprob",
-    queries=(Query(party="target"), Query(party="teacher_initial")),
-    score=reference,
-    same_tokens=True,
+SELF_PROMPTED_REFERENCE = _against(
+    "self_prompted",
+    "self_prompted_reference",
+    "Fu et al. 2024, arXiv:2311.06062; the loss alone, against the model that the target's own "
+    "texts trained",
 )
-
-SELF_PROMPTED_REFERENCE = Attack(
-    name="self_prompted_reference",
-    paper="Fu et al. 2024, arXiv:2311.06062; the loss alone, against the model that the "
-    "target's own texts trained",
-    access="logprob",
-    queries=(Query(party="target"), Query(party="self_prompted")),
-    score=reference,
-    same_tokens=True,
+REFERENCE_PER_BYTE = _against(
+    "reference",
+    "reference_per_byte",
+    f"{CARLINI}; per byte, for any pair of tokenizers",
+    per_byte=True,
 )
-
-REFERENCE_PER_BYTE = Attack(
-    name="reference_per_byte",
-    paper="Carlini et al. 2021, arXiv:2012.07805; per byte, for any pair of tokenizers",
-    access="logprob",
-    queries=(
-        Query(party="target"),
-        Query(party="reference"),
-        Query(party="record", transform="text"),
-    ),
-    score=reference_per_byte,
-)
-
-REFERENCE_OUTSIDE = Attack(
-    name="reference_outside",
-    paper="Carlini et al. 2021, arXiv:2012.07805; per byte, the model given as "
-    "audit.reference, also in a run that trains",
-    access="logprob",
-    queries=(
-        Query(party="target"),
-        Query(party="outside"),
-        Query(party="record", transform="text"),
-    ),
-    score=reference_per_byte,
+REFERENCE_OUTSIDE = _against(
+    "outside",
+    "reference_outside",
+    f"{CARLINI}; per byte, the model given as audit.reference, also in a run that trains",
+    per_byte=True,
 )

@@ -36,10 +36,9 @@ def rmia_offline(target_N: Array, shadow_KN: Array, in_KN: Array, *, gamma: floa
     target (offline_a). Otherwise as rmia.
     """
     check_shadows(target_N, shadow_KN, in_KN, least=2, attack="rmia_offline")
-    a = offline_a(shadow_KN, in_KN)
-    return _share_beaten(
-        _log_ratio(target_N, _corrected(_means(shadow_KN, ~np.asarray(in_KN)), a)), gamma
-    )
+    outside = _means(shadow_KN, ~np.asarray(in_KN))
+    corrected = _corrected(outside, offline_a(shadow_KN, in_KN))
+    return _share_beaten(_log_ratio(target_N, corrected), gamma)
 
 
 def offline_a(shadow_KN: Array, in_KN: Array) -> float:
