@@ -31,6 +31,8 @@ PARTS: tuple[Part, ...] = (
 )
 """private: the teacher's training records (members). public: the student's. nonmembers: nobody's.
 counterfactual: trains the teacher that never saw the private records. validation, test: quality."""
+SIDES: tuple[Part, Part] = ("private", "nonmembers")
+"""Members and nonmembers: the parts that an audit compares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from stillage.run.config import Config, DataConfig
 from stillage.run.folder import read_json
-from stillage.types import Part
+from stillage.types import SIDES
 
-SIDES: tuple[Part, Part] = ("private", "nonmembers")
 MOST = 0.8  # of a pool that both sides may take together, so that the other parts keep some
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stillage.audit.sight import CLEARLY, UNUSABLE
-from stillage.audit.validity import Check, Value
+from stillage.audit.sight import CLEARLY
+from stillage.audit.validity import UNUSABLE, Check, Value
 from stillage.evaluate.quality import likelihood_results
 from stillage.functional.readings import in_common
 from stillage.types import Array, Record, Result, TokenStats

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillage.audit.validity import NAN_TOLERANCE, Check, Fault, Value, chance_p
+from stillage.audit.validity import NAN_TOLERANCE, UNUSABLE, Check, Value, chance_p
 from stillage.functional.stats import Interval
 from stillage.types import Array, TokenStats
 
-UNUSABLE: Fault = "unusable scores"
 MOST_CUT = 0.5  # share of the records that may be cut before "no leak" says too little about them
 LEAST_READ = 0.5  # share of the responses' tokens that must be scored
 CLEARLY = 0.05  # share of the loss that clearly tells two ways of reading, or one from a guess

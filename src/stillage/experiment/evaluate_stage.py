@@ -87,7 +87,7 @@ def evaluate(context: Context, folder: Path) -> None:
     if columns := config.data.slice_by:
         labels = group_labels(split, columns)
         results += quality_by_group(
-            samples, BY_GROUP, labels, columns, split.group_of, level=level, base=base
+            samples, BY_GROUP, labels, split.group_of, level=level, base=base
         )
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)

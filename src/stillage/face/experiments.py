@@ -12,8 +12,9 @@ from stillage.run.config import Config
 from stillage.run.sweep import STORE, Point, check_sweep_folder, leave_nothing, write_index
 
 if TYPE_CHECKING:
-    from stillage.experiment.context import Context, Progress
+    from stillage.experiment.context import Context
     from stillage.plugins.plugin import Plugin
+    from stillage.run.progress import Progress
     from stillage.run.stop import Stop
     from stillage.run.team import Team
 
