@@ -73,14 +73,10 @@ def choose_records(
     pool, parts = sorted_parts(split, SIDES, left)
     groups = split.group_names(pool)
     records, parts = some_groups(pool, parts, groups, audit.max_records, seed, "audit")
-    away = given_away(attacks, audit.prefix_records)
+    away, groups = given_away(attacks, audit.prefix_records), split.group_names(records)
+    members, nonmembers = (away.get(side, 0) for side in SIDES)
     prefixes = draw_prefixes(
-        records,
-        parts,
-        split.group_names(records),
-        seed=seed,
-        nonmembers=away.get("nonmembers", 0),
-        members=away.get("private", 0),
+        records, parts, groups, seed=seed, nonmembers=nonmembers, members=members
     )
     return AuditRecords(
         sides=sides,

@@ -60,15 +60,12 @@ class Visible:
     @property
     def words(self) -> str:
         """The sentence that belongs behind a check that passed."""
+        power = f"({POWER:.0%} power)"
         if not self.is_blind:
-            return (
-                f"An AUC of {rounded_up(self.smallest)} would have been found ({POWER:.0%} power)."
-            )
-        seen = (
-            "are too few to find anything"
-            if math.isnan(self.smallest)
-            else f"show only an AUC of {rounded_up(self.smallest)} or more ({POWER:.0%} power)"
-        )
+            return f"An AUC of {rounded_up(self.smallest)} would have been found {power}."
+        seen = "are too few to find anything"
+        if not math.isnan(self.smallest):
+            seen = f"show only an AUC of {rounded_up(self.smallest)} or more {power}"
         return (
             f"{self.members} members and {self.nonmembers} nonmembers {seen}: this check "
             f"needs {self.enough} of each."
