@@ -11,12 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillage.audit.blind import BLIND, blind_interval, blind_scores
+from stillage.audit.blind import BLIND, N_FOLDS, blind_scores
 from stillage.audit.blind_features import marked_text
 from stillage.audit.validity import chance_p
 from stillage.data.bpe import train_bpe
 from stillage.data.tokenise import tokenise
 from stillage.functional.multiplicity import holm
+from stillage.functional.stats import auc_interval
 from stillage.rng import generator
 from stillage.types import Array, Record
 
@@ -125,7 +126,10 @@ def p_values(rows: Sequence[Record], is_member: Array, seed: int) -> dict[str, f
         for example in tokenise(rows, tokenizer, template="raw", max_tokens=512).examples
     ]
     found = blind_scores([marked_text(row) for row in rows], is_member, seed, readers=[ids])
-    return {name: chance_p(blind_interval(scores, is_member)) for name, scores in found.items()}
+    intervals = {
+        name: auc_interval(scores, is_member, n_folds=N_FOLDS) for name, scores in found.items()
+    }
+    return {name: chance_p(interval) for name, interval in intervals.items()}
 
 
 def refused(change: Change | None, each: int, repetitions: int) -> tuple[float, float, str]:

@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 
-from stillage.audit.blind import blind_scores
+from stillage.audit.blind import N_FOLDS, blind_scores
 from stillage.audit.controls import FAMILY_LEVELS, Control, check_controls
 from stillage.audit.scores import Scored
 from stillage.audit.validity import chance_p
@@ -49,12 +49,12 @@ def controls(
     alone = np.arange(is_member.size)
     hard = rng.normal(size=is_member.size)
 
-    def scored(scores: Array) -> Scored:
-        return Scored(scores=scores, is_member=is_member, clusters=alone)
+    def scored(scores: Array, n_folds: int = 0) -> Scored:
+        return Scored(scores=scores, is_member=is_member, clusters=alone, n_folds=n_folds)
 
     blind = blind_scores(texts(rng, is_member, share), is_member, seed)
     found = {
-        name: Control(family="blind", scored=scored(scores), cross_fitted=True)
+        name: Control(family="blind", scored=scored(scores, N_FOLDS))
         for name, scores in blind.items()
     }
     for index in range(count):
@@ -84,7 +84,7 @@ def main() -> None:
             reached += max(
                 roc_auc(c.scored.scores, is_member) for c in given.values() if c.family == "blind"
             )
-            p = {key: chance_p(control.auc(0.95)) for key, control in given.items()}
+            p = {key: chance_p(control.scored.auc(0.95)) for key, control in given.items()}
             for index, count in enumerate(COUNTS):
                 kept = {key: control for key, control in given.items() if key < f"model {count:02}"}
                 together[index] += holm(np.array([p[key] for key in kept])).min() < 0.05

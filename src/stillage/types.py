@@ -24,6 +24,8 @@ Part = Literal["private", "public", "nonmembers", "counterfactual", "validation"
 PARTS: tuple[Part, ...] = get_args(Part)
 """private: the teacher's training records (members). public: the student's. nonmembers: nobody's.
 counterfactual: trains the teacher that never saw the private records. validation, test: quality."""
+SIDES: tuple[Part, Part] = ("private", "nonmembers")
+"""Members and nonmembers: the parts that an audit compares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

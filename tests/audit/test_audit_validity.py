@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stillage.audit.attacks.reference import reference
-from stillage.audit.blind import BLIND, blind_interval, blind_scores, stratified_folds
+from stillage.audit.blind import BLIND, N_FOLDS, blind_scores, stratified_folds
 from stillage.audit.controls import Control, check_controls
 from stillage.audit.duplicates import check_overlap
 from stillage.audit.scores import Scored
@@ -24,6 +24,7 @@ from stillage.audit.validity import (
     judge,
 )
 from stillage.errors import DataError
+from stillage.functional.overlap import near_across
 from stillage.functional.stats import Interval, auc_interval, roc_auc
 from stillage.rng import generator
 from stillage.types import TokenStats
@@ -44,11 +45,8 @@ def texts(rng: np.random.Generator, n: int, n_words: int = 15) -> list[str]:
 
 def blind(scores: np.ndarray, is_member: np.ndarray, clusters: np.ndarray | None = None) -> Control:
     own = np.arange(is_member.size) if clusters is None else clusters
-    return Control(
-        family="blind",
-        scored=Scored(scores=scores, is_member=is_member, clusters=own),
-        cross_fitted=True,
-    )
+    scored = Scored(scores=scores, is_member=is_member, clusters=own, n_folds=N_FOLDS)
+    return Control(family="blind", scored=scored)
 
 
 def model(scores: np.ndarray, is_member: np.ndarray) -> Control:
@@ -150,7 +148,7 @@ def test_honest_splits_are_rarely_refused() -> None:
     for seed in range(30):
         found = blind_scores(texts(rng, 80), is_member, seed)
         given = {name: blind(scores, is_member) for name, scores in found.items()}
-        held += [control.auc(0.95).contains(0.5) for control in given.values()]
+        held += [control.scored.auc(0.95).contains(0.5) for control in given.values()]
         for name in ("student_no_teacher", "student_counterfactual", "untrained"):
             given[name] = model(rng.normal(size=80), is_member)
         refused += not check_controls(given).passed
@@ -275,8 +273,8 @@ def test_near_duplicates_of_one_side_are_no_shift_where_the_folds_know_them() ->
     ]
     apart = blind_scores(words, is_member, 3)["bag_of_words"]
     together = blind_scores(words, is_member, 3, clusters=clusters)["bag_of_words"]
-    assert blind_interval(apart, is_member).low > 0.6
-    assert blind_interval(together, is_member, clusters=clusters).contains(0.5)
+    assert blind(apart, is_member).scored.auc(0.95).low > 0.6
+    assert blind(together, is_member, clusters).scored.auc(0.95).contains(0.5)
     fold = stratified_folds(is_member, 5, 3, clusters)
     assert all(np.unique(fold[clusters == number]).size == 1 for number in range(families))
     assert (np.bincount(fold[is_member]) == 24).all() and (
@@ -320,6 +318,6 @@ def test_verdict_names_the_worst_fault_first_and_is_json() -> None:
     names = [str(i) for i in range(40)]
     checks = [
         controls(words, is_member),
-        check_overlap(names[:20], names[20:], words[:20], words[20:]),
+        check_overlap(names[:20], names[20:], near_across(words[:20], words[20:])),
     ]
     json.dumps(judge(checks).as_json(), allow_nan=False)

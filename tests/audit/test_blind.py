@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stillage.audit.blind import blind_interval, blind_scores
+from stillage.audit.blind import N_FOLDS, blind_scores
 from stillage.audit.blind_features import (
     SPACES,
     character_features,
@@ -21,6 +21,7 @@ from stillage.audit.scores import Scored
 from stillage.audit.validity import Check
 from stillage.data.bpe import train_bpe
 from stillage.data.tokenise import tokenise
+from stillage.functional.stats import auc_interval
 from stillage.rng import generator
 from stillage.types import Record
 
@@ -57,8 +58,9 @@ def checked(rows: list[Record], max_tokens: int = 512, template: str = "raw") ->
         {
             name: Control(
                 family="blind",
-                scored=Scored(scores=scores, is_member=is_member, clusters=clusters),
-                cross_fitted=True,
+                scored=Scored(
+                    scores=scores, is_member=is_member, clusters=clusters, n_folds=N_FOLDS
+                ),
             )
             for name, scores in found.items()
         }
@@ -137,7 +139,9 @@ def test_what_a_model_reads_of_long_records_is_cut() -> None:
     ]
     is_member = np.arange(2 * N) < N
     found = blind_scores([marked_text(row) for row in rows], is_member, 0, readers=[ids])
-    intervals = {name: blind_interval(scores, is_member) for name, scores in found.items()}
+    intervals = {
+        name: auc_interval(scores, is_member, n_folds=N_FOLDS) for name, scores in found.items()
+    }
     assert intervals["model_tokens"].low > 0.8
     assert all(
         interval.contains(0.5) for name, interval in intervals.items() if name != "model_tokens"
@@ -184,7 +188,9 @@ def test_prompts_that_were_exchanged_are_seen_by_what_stands_with_what() -> None
         rows.append(Record(id=str(number), prompt=f"Where is {name}?", response=words))
     is_member = np.arange(400) < 200
     found = blind_scores([marked_text(row) for row in rows], is_member, 0)
-    limits = {name: blind_interval(scores, is_member) for name, scores in found.items()}
+    limits = {
+        name: auc_interval(scores, is_member, n_folds=N_FOLDS) for name, scores in found.items()
+    }
     assert limits["prompt_and_response"].low > 0.6
     assert all(limit.low < 0.6 for name, limit in limits.items() if name != "prompt_and_response")
     bare = blind_scores([row.response for row in rows], is_member, 0)

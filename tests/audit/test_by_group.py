@@ -19,10 +19,11 @@ RNG = np.random.default_rng(3)
 IDS = [f"r{index}" for index in range(N)]
 MEMBER = np.arange(N) < N // 2
 WEAK = np.arange(N) % 2 == 0  # records of the group that leaks
-COLUMNS = ("kind", "all")
 LABELS = {
-    id_: [f"kind: {'weak' if weak else 'strong'}", "all: one"]
-    for id_, weak in zip(IDS, WEAK, strict=True)
+    "kind": {
+        id_: f"kind: {'weak' if weak else 'strong'}" for id_, weak in zip(IDS, WEAK, strict=True)
+    },
+    "all": dict.fromkeys(IDS, "all: one"),
 }
 
 
@@ -39,7 +40,7 @@ def scores() -> pa.Table:
 
 def test_what_is_found_in_each_group_at_the_threshold_of_all_nonmembers() -> None:
     given = scores()
-    rows = rates_by_group(given, LABELS, COLUMNS, fprs=[0.1, 0.001], level=0.95, base=BASE)
+    rows = rates_by_group(given, LABELS, fprs=[0.1, 0.001], level=0.95, base=BASE)
     found = {(row.metric, row.dataset): row for row in rows}
     assert {row.fpr for row in rows} == {0.1}  # 200 nonmembers allow no 0.001
     weak, strong = (found["slice_tpr_at_fpr", f"kind: {name}"] for name in ("weak", "strong"))
@@ -54,7 +55,7 @@ def test_what_is_found_in_each_group_at_the_threshold_of_all_nonmembers() -> Non
 
 
 def test_aucs_have_a_test_between_groups_too() -> None:
-    rows = slice_results(scores(), LABELS, COLUMNS, level=0.95, base=BASE)
+    rows = slice_results(scores(), LABELS, level=0.95, base=BASE)
     test = next(
         row for row in rows if (row.metric, row.dataset) == ("slice_auc_between_groups", "kind")
     )
@@ -62,11 +63,11 @@ def test_aucs_have_a_test_between_groups_too() -> None:
 
 
 def test_a_column_with_a_colon_in_its_name_is_one_column() -> None:
-    labels = {id_: [found[0].replace("kind", "kind: of kin")] for id_, found in LABELS.items()}
-    given = ["kind: of kin"]
+    of_kin = {id_: label.replace("kind", "kind: of kin") for id_, label in LABELS["kind"].items()}
+    labels = {"kind: of kin": of_kin}
     rows = [
-        *slice_results(scores(), labels, given, level=0.95, base=BASE),
-        *rates_by_group(scores(), labels, given, fprs=[0.1], level=0.95, base=BASE),
+        *slice_results(scores(), labels, level=0.95, base=BASE),
+        *rates_by_group(scores(), labels, fprs=[0.1], level=0.95, base=BASE),
     ]
     tests = [row.dataset for row in rows if row.metric.endswith("_between_groups")]
     assert len(tests) == 3 and set(tests) == {"kind: of kin"}
@@ -74,7 +75,7 @@ def test_a_column_with_a_colon_in_its_name_is_one_column() -> None:
 
 def test_recitals_of_members_and_nonmembers() -> None:
     recited = table(exact=(MEMBER & WEAK).tolist(), tokens=[3] * (N - 1) + [0])
-    rows = recitals_by_group(recited, LABELS, COLUMNS, level=0.95, base=BASE)
+    rows = recitals_by_group(recited, LABELS, level=0.95, base=BASE)
     found = {(row.part, row.dataset, row.metric): row for row in rows}
     weak = found["private", "kind: weak", "slice_extraction_rate"]
     assert (weak.value, weak.n) == (1.0, 100) and 0.95 < weak.low < 1
@@ -96,7 +97,7 @@ def test_quality_of_each_group_and_near_duplicates_counted_once() -> None:
         }
     )
     metrics = ("rouge_l", "exact_match", "needed_exact")
-    rows = quality_by_group(samples, metrics, LABELS, COLUMNS, {}, level=0.95, base=BASE)
+    rows = quality_by_group(samples, metrics, LABELS, {}, level=0.95, base=BASE)
     found = {(row.metric, row.dataset): row for row in rows}
     assert {metric for metric, _ in found} == {
         f"slice_{name}{end}" for name in metrics[:2] for end in ("", "_between_groups")
@@ -107,7 +108,7 @@ def test_quality_of_each_group_and_near_duplicates_counted_once() -> None:
     )
     assert found["slice_rouge_l_between_groups", "kind"].value < 1e-6
     groups = {id_: f"g{index // 20}" for index, id_ in enumerate(IDS)}
-    near = quality_by_group(samples, ("rouge_l",), LABELS, COLUMNS, groups, level=0.95, base=BASE)
+    near = quality_by_group(samples, ("rouge_l",), LABELS, groups, level=0.95, base=BASE)
     assert (
         next(row for row in near if row.dataset == "kind: weak").value
         == found["slice_rouge_l", "kind: weak"].value

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from stillage.audit.blind import blind_scores
+from stillage.audit.blind import N_FOLDS, blind_scores
 from stillage.audit.controls import FAMILY_LEVELS, Control, Family, check_controls
 from stillage.audit.scores import Scored
 from stillage.audit.validity import SHIFT, Check, check_order, check_truncation, judge
@@ -21,8 +21,9 @@ def control(
     family: Family, scores: Array, is_member: Array, clusters: Array | None = None
 ) -> Control:
     own = np.arange(is_member.size) if clusters is None else clusters
-    scored = Scored(scores=scores, is_member=is_member, clusters=own)
-    return Control(family=family, scored=scored, cross_fitted=family == "blind")
+    folds = N_FOLDS if family == "blind" else 0
+    scored = Scored(scores=scores, is_member=is_member, clusters=own, n_folds=folds)
+    return Control(family=family, scored=scored)
 
 
 def test_a_blind_attacker_is_caught_as_often_beside_81_controls_as_beside_3() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stillage.audit.duplicates import check_overlap, check_training_overlap, trained_on
+from stillage.functional.overlap import near_across
 from stillage.rng import generator
 
 WORDS = [
@@ -28,14 +29,14 @@ def test_duplicated_records_are_found_by_id() -> None:
     rng = generator(0, "overlap")
     inside, outside = texts(rng, 30), texts(rng, 30)
     a, b = ids("a", 30), ids("b", 30)
-    assert check_overlap(a, b, inside, outside).passed
-    shared = check_overlap(a, [*b[:-1], "a0"], inside, [*outside[:-1], inside[0]])
+    assert check_overlap(a, b, near_across(inside, outside)).passed
+    shared = check_overlap(a, [*b[:-1], "a0"], near_across(inside, [*outside[:-1], inside[0]]))
     assert (
         not shared.passed
         and shared.fault == "contaminated"
         and shared.values["in both, ids"] == ["a0"]
     )
-    repeated = check_overlap([*a[:-1], "a0"], b, inside, outside)
+    repeated = check_overlap([*a[:-1], "a0"], b, near_across(inside, outside))
     assert not repeated.passed and repeated.values["repeated within a side"] == 1
 
 
@@ -47,11 +48,13 @@ def test_reworded_nonmembers_are_found_as_near_duplicates_and_shared_instruction
         words[3] = "changed"
         outside[i] = " ".join(words)
     a, b = ids("a", 40), ids("b", 40)
-    found = check_overlap(a, b, inside, outside)
+    found = check_overlap(a, b, near_across(inside, outside))
     assert not found.passed and found.values["nonmembers near a member"] == 5
     task = "You are given a short passage of text. Answer the question about it in one word, without any explanation. "
     template = check_overlap(
-        a, b, [task + t for t in texts(rng, 40)], [task + t for t in texts(rng, 40)]
+        a,
+        b,
+        near_across([task + t for t in texts(rng, 40)], [task + t for t in texts(rng, 40)]),
     )
     assert (
         template.passed and template.values["5-grams ignored as boilerplate"] == 15
@@ -65,7 +68,9 @@ def test_copies_dealt_at_random_contaminate_whatever_their_number(copies: int) -
     kinds = texts(rng, 30, 40)
     pool = [kinds[k] for k in rng.permutation(np.repeat(np.arange(30), copies))]
     half = len(pool) // 2
-    check = check_overlap(ids("a", half), ids("b", len(pool) - half), pool[:half], pool[half:])
+    check = check_overlap(
+        ids("a", half), ids("b", len(pool) - half), near_across(pool[:half], pool[half:])
+    )
     assert check.passed is (copies == 1), check.detail
     assert check.values["nonmembers near a member"] == (
         len(pool) - half if copies > 10 else check.values["nonmembers near a member"]
@@ -94,5 +99,5 @@ def test_a_prompt_is_a_records_own_by_its_amount_of_text_in_any_script(
         public,
     )
     assert same.tolist() == [False] * 20 + [own] and not near[:20].any()
-    check = check_training_overlap(prompts, prompts, public, texts(rng, 21, 30))
+    check = check_training_overlap(*trained_on(prompts, prompts, public, texts(rng, 21, 30)))
     assert check.passed is not own and check.values["same prompt"] == int(own)

@@ -112,7 +112,7 @@ def test_results_by_role_and_copies_say_what_is_a_model() -> None:
         [table_of(scores, references), table_of(others, references, "nonmembers")]
     )
     rivals = rivals_of_all(private=(scores, references), nonmembers=(others, references))
-    labels = {f"private {k}": ["copies: 1" if k < 6 else "copies: 16"] for k in range(12)}
+    labels = {"copies": {f"private {k}": f"copies: {1 if k < 6 else 16}" for k in range(12)}}
     results = exposure_results(table, labels, rivals, level=0.95, base=base)
     by = {(r.metric, r.dataset): r for r in results}
     assert len(by) == len(results) == 6 and all(

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from stillage.audit.attacks import FITTED_ATTACKS
 from stillage.audit.attacks.learned import FEATURES, learned, token_features
 from stillage.audit.attacks.quantile import quantile
-from stillage.audit.fitted import fitted_scores, folds_of
+from stillage.audit.fitted import fitted_scores, fold_of_records
 from stillage.audit.membership import Audited, membership_results
 from stillage.audit.scores import Scores
 from stillage.functional.stats import auc_interval
@@ -87,7 +87,7 @@ def test_planted_members_are_found_and_chance_stays_chance(name: str) -> None:
     for gain, found in aucs.items():
         for seed in range(4):
             replies, texts, member = world(seed, gain)
-            fold = folds_of(audited(member, texts), seed)
+            fold = fold_of_records(audited(member, texts), seed)
             plain.append(float(roc_auc_score(member, [reply.logp_T.mean() for reply in replies])))
             found.append(
                 float(
@@ -102,7 +102,7 @@ def test_planted_members_are_found_and_chance_stays_chance(name: str) -> None:
 def test_a_record_is_not_judged_by_its_own_label(name: str) -> None:
     """Turning the labels of one fold changes no order within that fold."""
     replies, texts, member = world(1, 0.6, n=200)
-    fold = folds_of(audited(member, texts), 1)
+    fold = fold_of_records(audited(member, texts), 1)
     score = FITTED_ATTACKS[name].score
     before, inside = score(replies, texts, member, fold), fold == 2
     after = score(replies, texts, member ^ inside, fold)
@@ -113,7 +113,7 @@ def test_a_record_is_not_judged_by_its_own_label(name: str) -> None:
 
 def test_missing_replies_are_nan_and_change_nothing_else() -> None:
     replies, texts, member = world(2, 0.6, n=120)
-    fold = folds_of(audited(member, texts), 2)
+    fold = fold_of_records(audited(member, texts), 2)
     replies[7] = said(np.array([np.nan, -1.0]))
     for name, attack in FITTED_ATTACKS.items():
         scores = attack.score(replies, texts, member, fold)
@@ -132,7 +132,7 @@ def test_equal_replies_say_nothing() -> None:
         ["the same words"] * 100,
         np.arange(100) % 2 == 0,
     )
-    fold = folds_of(audited(member, texts), 0)
+    fold = fold_of_records(audited(member, texts), 0)
     for attack in FITTED_ATTACKS.values():
         scores = attack.score(replies, texts, member, fold)
         assert all(np.ptp(scores[fold == number]) < 1e-9 for number in range(5))
@@ -142,7 +142,7 @@ def test_rows_and_intervals_know_folds_and_groups() -> None:
     replies, texts, member = world(4, 0.3)
     groups = [f"g{index}" if index < 40 else "" for index in np.repeat(np.arange(150), 2)]
     about = audited(member, texts, groups)
-    fold = folds_of(about, 4)
+    fold = fold_of_records(about, 4)
     assert all(
         len({fold[i] for i, group in enumerate(groups) if group == name}) == 1
         for name in set(groups) - {""}

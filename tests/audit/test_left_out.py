@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from stillage.audit import duplicates
 from stillage.audit.audit_records import AuditRecords, choose_records
+from stillage.audit.duplicates import Sides
 from stillage.audit.given import AuditSettings, TrainingFacts
 from stillage.audit.judge import overlap, training_overlap
 from stillage.audit.left_out import left_out
 from stillage.data.split import Split
 from stillage.data.synthetic import people
+from stillage.functional.overlap import Across, near_across
 from stillage.measures.measure import MeasureInput
 from stillage.measures.signal import compared_records
 from stillage.run.audit_config import AuditConfig
@@ -58,10 +62,11 @@ def spoilt(trained: int, near: int) -> Split:
 
 def test_within_the_tolerance_they_leave_and_are_counted(tmp_path: Path) -> None:
     split = spoilt(3, 2)
-    left = left_out(split, learns_public=True)
+    sides = Sides(split=split)
+    left = left_out(sides, learns_public=True)
     members = [record.id for record in split.records_by_part["private"]]
     assert left == {**dict.fromkeys(members[:3], "trained"), "near0": "near", "near1": "near"}
-    one, two = overlap(split, left), training_overlap(split, TRAINED, {}, left)
+    one, two = overlap(sides, left), training_overlap(sides, TRAINED, {}, left)
     assert one.passed and two is not None and two.passed
     assert two.detail.endswith(
         "3 members and 0 nonmembers left the evaluation because the students were trained on them."
@@ -72,9 +77,10 @@ def test_within_the_tolerance_they_leave_and_are_counted(tmp_path: Path) -> None
     assert (two.values["members left out"], one.values["nonmembers left out"]) == (3, 2)
     copied_too = replace(split, duplicates_collapsed=440, n_read=1240)
     assert (
-        "440 of 1,240 records were exact copies; models trained here" in overlap(copied_too).detail
+        "440 of 1,240 records were exact copies; models trained here"
+        in overlap(Sides(split=copied_too), {}).detail
     )
-    assert not overlap(spoilt(0, 3), {}).passed  # 1.5 %: no tolerance for more
+    assert not overlap(Sides(split=spoilt(0, 3)), {}).passed  # 1.5 %: no tolerance for more
     audit = AuditConfig(signal_records=500)
     chosen = choose_records(split, [], audit, 1, learns_public=True)
     assert chosen.parts == ("private",) * 197 + ("nonmembers",) * 198
@@ -83,14 +89,32 @@ def test_within_the_tolerance_they_leave_and_are_counted(tmp_path: Path) -> None
     assert not set(left) & {record.id for record in compared} and len(compared) == 203 + 197 + 198
 
 
+def test_near_copies_are_searched_once_for_who_leaves_and_for_the_checks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[tuple[int, int]] = []
+
+    def counted(left: Sequence[str], right: Sequence[str]) -> Across:
+        searched.append((len(left), len(right)))
+        return near_across(left, right)
+
+    monkeypatch.setattr(duplicates, "near_across", counted)
+    chosen = choose_records(spoilt(3, 2), [], AuditConfig(), 1, learns_public=True)
+    chosen = chosen.some(20, 1, "fewer")
+    overlap(chosen.sides, chosen.left)
+    training_overlap(chosen.sides, TRAINED, {}, chosen.left)
+    assert searched == [(200, 200), (400, 203)]  # members and nonmembers, both and the public ones
+
+
 @pytest.mark.parametrize(
     ("trained", "inclusion"), [(0, "fixed"), (200, "fixed"), (199, "fixed"), (3, "bernoulli")]
 )
 def test_nobody_leaves_a_clean_split_an_emptied_side_or_coins(trained: int, inclusion: str) -> None:
     split = replace(spoilt(trained, 0), inclusion=inclusion)
-    left = left_out(split, learns_public=True)
+    sides = Sides(split=split)
+    left = left_out(sides, learns_public=True)
     assert left == {}
-    checked = training_overlap(split, TRAINED, {}, left)
+    checked = training_overlap(sides, TRAINED, {}, left)
     assert (
         checked is not None
         and checked.passed is (trained < 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from stillage.audit.attack_settings import attacks_of
 from stillage.audit.attacks import ATTACKS
 from stillage.audit.audit_records import AuditRecords, choose_records
+from stillage.audit.duplicates import Sides
 from stillage.audit.given import AuditModel, AuditModels, AuditSettings
 from stillage.audit.material import gather_material
 from stillage.audit.partners import ask_starts
@@ -38,7 +40,7 @@ def settings_of(cache: Path, **audit: Any) -> AuditSettings:  # noqa: ANN401 - o
 def chosen(public: list[Record]) -> AuditRecords:
     records = {"public": public}
     return AuditRecords(
-        split=Split(records_by_part=records, drawn_by_us=True, seed=1),  # pyright: ignore[reportArgumentType]
+        sides=Sides(split=Split(records_by_part=records, drawn_by_us=True, seed=1)),  # pyright: ignore[reportArgumentType]
         left={},
         records=tuple(RECORDS),
         parts=("private",) * 6 + ("nonmembers",) * 6,
@@ -104,6 +106,16 @@ def test_settings_reach_the_scores() -> None:
     assert settings == {"min_k": tail, "min_k_plus_plus": tail, "dc_pdd": {"cap": 0.3}, "loss": {}}
     noise = settings_of(Path(), mope_noise="absolute", mope_sigma=0.01, mope_copies=3).noise
     assert (noise.relative, noise.sigma, noise.copies) == (False, 0.01, 3)
+
+
+def test_progress_is_told_with_its_stage_and_model(tmp_path: Path) -> None:
+    told: list[tuple[str, Mapping[str, Any]]] = []
+    settings = replace(
+        settings_of(tmp_path), progress=lambda stage, facts: told.append((stage, facts))
+    )
+    settings.doing("student")("scoring {} records")(1, 2, 0.0)
+    facts = {"model": "student", "doing": "scoring {} records", "done": 1, "of": 2}
+    assert told == [("audit", facts)]
 
 
 def test_models_of_one_start_share_its_replies(tmp_path: Path, small: Any) -> None:  # noqa: ANN401

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from stillage.audit.attacks.reference import reference
+from stillage.audit.duplicates import Sides
 from stillage.audit.given import TrainingFacts
 from stillage.audit.judge import judge_audit, order, overlap, training_overlap, truncation
 from stillage.audit.membership import membership_results, score_schema
@@ -373,11 +374,11 @@ def test_members_and_nonmembers_cut_differently(run: Path) -> None:
     assert both.passed and "50 of 50 members and 50 of 50 nonmembers" in both.detail
 
 
-def split_of(
+def sides_of(
     members: Sequence[Record], nonmembers: Sequence[Record], public: Sequence[Record] = ()
-) -> Split:
+) -> Sides:
     records = {"private": list(members), "nonmembers": list(nonmembers), "public": list(public)}
-    return Split(records_by_part=records, drawn_by_us=True, seed=1)  # pyright: ignore[reportArgumentType]
+    return Sides(split=Split(records_by_part=records, drawn_by_us=True, seed=1))  # pyright: ignore[reportArgumentType]
 
 
 def retold(
@@ -393,18 +394,19 @@ def retold(
 def test_nonmembers_that_are_members_or_nearly() -> None:
     folk = people(3, 40)
     members, nonmembers = folk["private"], folk["nonmembers"]
-    assert overlap(split_of(members, nonmembers)).passed
-    same = overlap(split_of(members, [*nonmembers[2:], *members[:2]]))
+    assert overlap(sides_of(members, nonmembers), {}).passed
+    same = overlap(sides_of(members, [*nonmembers[2:], *members[:2]]), {})
     assert (
         not same.passed
         and same.fault == "contaminated"
         and "2 records are member and nonmember" in same.detail
     )
     near = overlap(
-        split_of(
+        sides_of(
             members,
             [*nonmembers[2:], *(retold(m, answer=lambda t: f"{t} Indeed.") for m in members[:2])],
-        )
+        ),
+        {},
     )
     assert (
         not near.passed
@@ -418,10 +420,10 @@ def test_private_prompts_among_the_students_own() -> None:
     facts, folk = TrainingFacts(learns_public=True), people(3, 40)
     members, nonmembers, public = folk["private"], folk["nonmembers"], folk["public"]
     unchecked: dict[str, str] = {}
-    clean = training_overlap(split_of(members, nonmembers, public), facts, unchecked)
+    clean = training_overlap(sides_of(members, nonmembers, public), facts, unchecked, {})
     assert not unchecked
     beside = dataclasses.replace(facts, reads_corpus=True)
-    training_overlap(split_of(members, nonmembers, public), beside, unchecked)
+    training_overlap(sides_of(members, nonmembers, public), beside, unchecked, {})
     assert (
         set(unchecked) == {"plain text"} and "not searched for members" in unchecked["plain text"]
     )
@@ -430,20 +432,20 @@ def test_private_prompts_among_the_students_own() -> None:
         retold(record, answer=lambda text: "Nothing is known about this person.")
         for record in members[:5]
     ]
-    found = training_overlap(split_of(members, nonmembers, [*public, *asked]), facts, {})
+    found = training_overlap(sides_of(members, nonmembers, [*public, *asked]), facts, {}, {})
     assert found is not None and not found.passed and found.fault == "contaminated"
     assert (
         "the prompts of 5 and on near-duplicates of 0 of 80 members and nonmembers" in found.detail
     )
     copied = [retold(record, change=lambda text: f"Please: {text}") for record in members[:3]]
-    found = training_overlap(split_of(members, nonmembers, [*public, *copied]), facts, {})
+    found = training_overlap(sides_of(members, nonmembers, [*public, *copied]), facts, {}, {})
     assert found is not None and not found.passed and "near-duplicates of 3 of 80" in found.detail
     task = "Say in one short sentence who this person is."  # an instruction that all share is no record's own prompt
     shared = [
         [retold(record, change=lambda text: task) for record in side]
         for side in (members, nonmembers, public)
     ]
-    assert getattr(training_overlap(split_of(*shared), facts, {}), "passed", False)
+    assert getattr(training_overlap(sides_of(*shared), facts, {}, {}), "passed", False)
 
 
 def write_lines(path: Path, records: Sequence[Record]) -> str:
@@ -460,12 +462,12 @@ def test_a_sorted_file_cut_in_the_middle(tmp_path: Path) -> None:
     pool = sorted([*folk["private"], *folk["nonmembers"]], key=lambda record: record.response)
     loaded = read_records(write_lines(tmp_path / "pool.jsonl", pool))
     honest = draw_split(loaded, {"private": 0.5, "nonmembers": 0.5}, seed=1, group_by="near")
-    check = order(honest, {})
+    check = order(Sides(split=honest), {})
     assert check is not None and check.passed and "says nothing" in check.detail
     cut = dataclasses.replace(
         honest, records_by_part={"private": loaded.records[:60], "nonmembers": loaded.records[60:]}
     )
-    check = order(cut, {})
+    check = order(Sides(split=cut), {})
     assert (
         check is not None
         and not check.passed

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stillage.audit.duplicates import check_overlap, check_training_overlap
+from stillage.audit.duplicates import check_overlap, check_training_overlap, trained_on
 from stillage.data.columns import record_id
 from stillage.data.draw import draw_split, share_counts
 from stillage.data.from_config import split_from_config
@@ -108,8 +108,7 @@ def test_a_grouped_draw_passes_the_audits_check_and_a_plain_one_does_not() -> No
         check = check_overlap(
             [r.id for r in inside],
             [r.id for r in outside],
-            [whole_text(r) for r in inside],
-            [whole_text(r) for r in outside],
+            near_across([whole_text(r) for r in inside], [whole_text(r) for r in outside]),
         )
         assert check.passed is passes, (group_by, check.detail)
         role_of: dict[str, set[Part]] = {}
@@ -135,9 +134,8 @@ def test_records_with_one_prompt_of_their_own_stay_together_and_an_instruction_t
     parts = draw(records, SHARES, 1, "near")
     audited, public = [*parts["private"], *parts["nonmembers"]], parts["public"]
     prompts, texts = [prompt_text(r) for r in audited], [whole_text(r) for r in audited]
-    found = check_training_overlap(
-        prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public]
-    )
+    trained = [prompt_text(r) for r in public], [whole_text(r) for r in public]
+    found = check_training_overlap(*trained_on(prompts, texts, *trained))
     assert found.passed and found.values["same prompt"] == 0
     assert all(
         sum(r.prompt == order for r in parts[part]) > 10
@@ -146,9 +144,8 @@ def test_records_with_one_prompt_of_their_own_stay_together_and_an_instruction_t
     alone = draw(records, SHARES, 1, "")
     audited, public = [*alone["private"], *alone["nonmembers"]], alone["public"]
     prompts, texts = [prompt_text(r) for r in audited], [whole_text(r) for r in audited]
-    assert not check_training_overlap(
-        prompts, texts, [prompt_text(r) for r in public], [whole_text(r) for r in public]
-    ).passed
+    trained = [prompt_text(r) for r in public], [whole_text(r) for r in public]
+    assert not check_training_overlap(*trained_on(prompts, texts, *trained)).passed
 
 
 def test_shares_are_exact_where_single_records_can_even_them_out() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -142,14 +140,6 @@ def test_one_process_writes(rank: int, writes: bool) -> None:
     team = Team(rank=rank, size=2, store=None)  # pyright: ignore[reportArgumentType]
     assert replace(context_of(BASE), team=team).is_first == writes
     assert context_of(BASE).is_first
-
-
-def test_progress_is_told_with_its_stage_and_model() -> None:
-    told: list[tuple[str, Mapping[str, Any]]] = []
-    context = make_context(BASE, Stop(), lambda stage, facts: told.append((stage, facts)))
-    context.doing("audit", "student")("scoring {} records")(1, 2, 0.0)
-    facts = {"model": "student", "doing": "scoring {} records", "done": 1, "of": 2}
-    assert told == [("audit", facts)]
 
 
 def test_the_column_to_recite_is_kept() -> None:

@@ -220,7 +220,8 @@ def audit_results(scores: pa.Table, extraction: pa.Table) -> list[Result]:
         pc.divide(extraction.column("matched_prefix").cast("double"), extraction.column("tokens")),
     )
     ids = sorted(set(scores.column("id").to_pylist()))
-    groups = {id_: [f"task: {('summary', 'letter', 'list')[int(id_, 16) % 3]}"] for id_ in ids}
+    kinds = ("summary", "letter", "list")
+    groups = {"task": {id_: f"task: {kinds[int(id_, 16) % 3]}" for id_ in ids}}
     return [
         *membership_results(scores, fprs=(0.1, 0.01), level=0.95, base=base),
         *best_attack_results(
@@ -234,7 +235,7 @@ def audit_results(scores: pa.Table, extraction: pa.Table) -> list[Result]:
             scores, recited, fprs=(0.1, 0.01), level=0.95, base=base, n_resamples=200
         ),
         *beyond_control_results(scores, extraction, fprs=(0.1, 0.01), level=0.95, base=base),
-        *slice_results(scores, groups, ["task"], level=0.95, base=base),
+        *slice_results(scores, groups, level=0.95, base=base),
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from stillage.audit.attacks import ATTACKS
 from stillage.run.audit_config import AuditConfig
 from stillage.types import Attack, Transform
 
@@ -33,21 +34,12 @@ ASKED_WITH: Mapping[Transform, Sequence[str]] = {
 
 def attacks_of(audit: AuditConfig) -> list[Attack]:
     """The attacks that an audit names, with the settings that are theirs."""
-    from stillage.audit.attacks import ATTACKS
-
-    chosen = [ATTACKS[name] for name in audit.attacks if name in ATTACKS]
-    return [
-        replace(attack, score=partial(attack.score, **arguments(attack.name, audit)))
-        for attack in chosen
-    ]
-
-
-def arguments(attack: str, audit: AuditConfig) -> dict[str, float]:
-    """What an attack's score is called with besides the replies."""
-    return {
-        argument: getattr(audit, setting)
-        for argument, setting in SCORED_WITH.get(attack, {}).items()
-    }
+    attacks = []
+    for attack in (ATTACKS[name] for name in audit.attacks if name in ATTACKS):
+        settings = SCORED_WITH.get(attack.name, {})
+        given = {argument: getattr(audit, setting) for argument, setting in settings.items()}
+        attacks.append(replace(attack, score=partial(attack.score, **given)))
+    return attacks
 
 
 def used_settings(attacks: Collection[Attack]) -> set[str]:
@@ -61,10 +53,5 @@ def used_settings(attacks: Collection[Attack]) -> set[str]:
 
 def with_used_settings(audit: AuditConfig) -> AuditConfig:
     """Return the audit, settings of attacks that it does not name at their defaults."""
-    from stillage.audit.attacks import ATTACKS
-
-    default, unused = (
-        AuditConfig(),
-        used_settings(ATTACKS.values()) - used_settings(attacks_of(audit)),
-    )
-    return replace(audit, **{setting: getattr(default, setting) for setting in unused})
+    unused = used_settings(ATTACKS.values()) - used_settings(attacks_of(audit))
+    return replace(audit, **{setting: getattr(AuditConfig(), setting) for setting in unused})

@@ -7,27 +7,31 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from stillage.audit.draw_records import some_groups
-from stillage.audit.group_labels import group_labels
+from stillage.audit.duplicates import Sides
+from stillage.audit.group_labels import Labels, group_labels
 from stillage.audit.left_out import Why, left_out
 from stillage.audit.membership import Audited
 from stillage.audit.prefix import Prefixes, draw_prefixes
 from stillage.audit.queries import queries_for
 from stillage.data.split import Split
 from stillage.run.audit_config import AuditConfig
-from stillage.types import Attack, Part, Record
-
-SIDES: tuple[Part, Part] = ("private", "nonmembers")
+from stillage.types import SIDES, Attack, Part, Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRecords:
     """The evaluated records in one order, members first, and the split they are from."""
 
-    split: Split
+    sides: Sides
     left: Mapping[str, Why]  # record id -> why it leaves the evaluation
     records: tuple[Record, ...]
     parts: tuple[str, ...]  # private or nonmembers, of each
     prefixes: Prefixes
+
+    @property
+    def split(self) -> Split:
+        """The split that they are from."""
+        return self.sides.split
 
     @cached_property
     def audited(self) -> Audited:
@@ -44,8 +48,8 @@ class AuditRecords:
         """The public records of the split."""
         return tuple(self.split.records_by_part.get("public", ()))
 
-    def labels(self, columns: Sequence[str]) -> dict[str, list[str]]:
-        """Return each measured record's group in every column, by id."""
+    def labels(self, columns: Sequence[str]) -> Labels:
+        """Return each measured record's group in every column."""
         return group_labels(self.split, columns)
 
     def some(self, most: int, seed: int, purpose: str) -> AuditRecords:
@@ -64,21 +68,18 @@ def choose_records(
     (`left_out`; the split's checks count them) and those that an attack gives away as prefixes.
     learns_public: as in `left_out`.
     """
-    left = left_out(split, learns_public=learns_public)
+    sides = Sides(split=split)
+    left = left_out(sides, learns_public=learns_public)
     pool, parts = sorted_parts(split, SIDES, left)
     groups = split.group_names(pool)
     records, parts = some_groups(pool, parts, groups, audit.max_records, seed, "audit")
-    away = given_away(attacks, audit.prefix_records)
+    away, groups = given_away(attacks, audit.prefix_records), split.group_names(records)
+    members, nonmembers = (away.get(side, 0) for side in SIDES)
     prefixes = draw_prefixes(
-        records,
-        parts,
-        split.group_names(records),
-        seed=seed,
-        nonmembers=away.get("nonmembers", 0),
-        members=away.get("private", 0),
+        records, parts, groups, seed=seed, nonmembers=nonmembers, members=members
     )
     return AuditRecords(
-        split=split,
+        sides=sides,
         left=left,
         records=tuple(records[index] for index in prefixes.kept),
         parts=tuple(parts[index] for index in prefixes.kept),

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.blind import N_FOLDS
-from stillage.audit.scores import BLIND, Scores, is_cross_fitted
+from stillage.audit.scores import BLIND, Scores
 from stillage.functional.delong import fold_factor
 from stillage.functional.multiplicity import MaxTest, max_statistic_test
 from stillage.rng import generator
+from stillage.run.results import measured_row
 from stillage.types import Result
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ class FamilyTest:
     silent: tuple[str, ...]  # those without
     n: int  # records
     test: MaxTest
-    together: (
-        float  # level of each attack's interval at which those of the whole family hold together
-    )
+    together: float
+    """Level of each attack's interval at which those of the whole family hold together."""
 
     @property
     def best(self) -> str:
@@ -53,8 +52,8 @@ def family_tests(
     scores = Scores(table)
     tests: dict[str, FamilyTest] = {}
     for model in (name for name in scores.models if name != BLIND):
-        asked = scores.attacks(model)
-        family = [name for name in asked if scores.of(model, name).has_both]
+        scored = {name: scores.of(model, name) for name in scores.attacks(model)}
+        family = tuple(name for name, one in scored.items() if one.has_both)
         if not family:
             continue
         records = scores.attacks_on(model)
@@ -64,16 +63,15 @@ def family_tests(
             generator(seed, "best_attack", model),
             n_permutations,
             clusters=records.clusters,
-            inflation_A=np.array(
-                [fold_factor(N_FOLDS if is_cross_fitted(model, name) else 0) for name in family]
-            )
-            ** 0.5,
+            inflation_A=np.array([fold_factor(scored[name].n_folds) for name in family]) ** 0.5,
             level=level,
         )
-        together = 2 * float(ndtr(max(test.critical, float(ndtri((1 + level) / 2))))) - 1
-        silent = tuple(name for name in asked if name not in family)
         tests[model] = FamilyTest(
-            family=tuple(family), silent=silent, n=len(records.ids), test=test, together=together
+            family=family,
+            silent=tuple(name for name in scored if name not in family),
+            n=len(records.ids),
+            test=test,
+            together=2 * float(ndtr(max(test.critical, float(ndtri((1 + level) / 2))))) - 1,
         )
     return tests
 
@@ -83,15 +81,13 @@ def best_attack_results(
 ) -> list[Result]:
     """Return best_attack_p and best_attack_auc of every tested model.
 
-    table: audit/scores.parquet. The family is every attack with an AUC on that model; those without
-    one are named in the note. AUC: the best attack's, with limits at the family's joint level.
+    table: audit/scores.parquet. The AUC is the best attack's, with limits at the family's joint
+    level; attacks without one are named in the note.
     """
     scores = Scores(table)
     results: list[Result] = []
     for model, tested in tests.items():
         chosen = scores.of(model, tested.best)
-        limits = chosen.auc(tested.together, cross_fitted=is_cross_fitted(model, tested.best))
-        silent = f"without an AUC: {', '.join(tested.silent)}" if tested.silent else ""
         row = replace(
             base,
             model=model,
@@ -99,17 +95,9 @@ def best_attack_results(
             dataset="private vs nonmembers",
             level=level,
             tests=len(tested.family),
-            note=silent,
+            note=f"without an AUC: {', '.join(tested.silent)}" if tested.silent else "",
         )
         results.append(replace(row, metric="best_attack_p", value=tested.test.p, n=tested.n))
-        results.append(
-            replace(
-                row,
-                metric="best_attack_auc",
-                value=limits.value,
-                low=limits.low,
-                high=limits.high,
-                n=len(chosen.scores),
-            )
-        )
+        auc = chosen.auc(tested.together)
+        results.append(measured_row(row, "best_attack_auc", auc, n=len(chosen.scores)))
     return results

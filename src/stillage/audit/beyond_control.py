@@ -8,14 +8,11 @@ on the same records; `against` names the control.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from stillage.audit.control_models import CONTROLS, STUDENT
-from stillage.audit.extraction import by_model_and_part
-from stillage.audit.inherited import DIFFERENCES, difference_results
+from stillage.audit.control_models import CONTROLS_OF, STUDENT
+from stillage.audit.inherited import DIFFERENCES, difference_results, recited_of
 from stillage.audit.paired_results import paired_results
 from stillage.audit.scores import Aligned, Scores
 from stillage.errors import UserError
@@ -25,15 +22,6 @@ from stillage.types import Array, Result
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recited:
-    """Which of one part's records a model recited; arrays in the order of record ids."""
-
-    exact: Array  # bool[n]
-    asked: Array  # bool[n]: had it anything to recite?
-    clusters: Array  # int[n]: equal for near-duplicates
 
 
 def beyond_control_results(
@@ -47,8 +35,8 @@ def beyond_control_results(
     Holm over the controls. A claim about a model needs every control's row above zero.
     """
     attacks, results = Scores(scores).aligned(), list[Result]()
-    exact = recited_members(recited)
-    for model, controls in CONTROLS.items():
+    members = recited_of(recited, "private")
+    for model, controls in CONTROLS_OF.items():
         row = replace(base, model=model, level=level, dataset="private vs nonmembers")
         for control in controls:
             if DIFFERENCES.get("attributable_leak") != control or model != STUDENT:
@@ -59,7 +47,7 @@ def beyond_control_results(
             one = replace(row, metric="tpr_beyond_control", attack=first[0], dataset="private")
             results += tpr_differences(first[1], model, controls, fprs, level, one)
         one = replace(row, metric="extraction_beyond_control", dataset="private")
-        results += recital_differences(exact, model, controls, level, one)
+        results += recital_differences(members, model, controls, level, one)
     return results
 
 
@@ -88,34 +76,22 @@ def tpr_differences(
 
 
 def recital_differences(
-    exact: Mapping[str, Recited], model: str, controls: Sequence[str], level: float, row: Result
+    recited: Mapping[str, Mapping[str, Array]],
+    model: str,
+    controls: Sequence[str],
+    level: float,
+    row: Result,
 ) -> list[Result]:
-    """Share of members' targets recited less each control's, where both were asked."""
+    """Share of targets recited less each control's, where both had one; as `recited_of`."""
     rows: list[Result] = []
     tests: list[PairedTest] = []
     for control in controls:
-        if not {model, control} <= set(exact):
+        if not {model, control} <= set(recited):
             continue
-        own, other = exact[model], exact[control]
-        both = own.asked & other.asked
+        own, other = recited[model], recited[control]
+        both = (own["tokens"] > 0) & (other["tokens"] > 0)
         if both.any():
-            tests.append(
-                paired_share_test(
-                    own.exact[both], other.exact[both], level, clusters=own.clusters[both]
-                )
-            )
+            first, second = (one["exact"][both].astype(bool) for one in (own, other))
+            tests.append(paired_share_test(first, second, level, clusters=own["cluster"][both]))
             rows.append(replace(row, n=int(both.sum()), against=control))
     return paired_results(rows, tests, unit="difference of shares")
-
-
-def recited_members(table: pa.Table) -> dict[str, Recited]:
-    """Model -> which members it recited, in the order of their ids."""
-    members: dict[str, Recited] = {}
-    for (model, part), columns in by_model_and_part(table).items():
-        if part == "private":
-            order = np.argsort(columns["id"], kind="stable")
-            exact, tokens, clusters = (
-                columns[name][order] for name in ("exact", "tokens", "cluster")
-            )
-            members[model] = Recited(exact=exact.astype(bool), asked=tokens > 0, clusters=clusters)
-    return members

@@ -21,7 +21,6 @@ from stillage.audit.blind_features import (
     word_features,
 )
 from stillage.errors import DataError
-from stillage.functional.stats import Interval, auc_interval
 from stillage.rng import generator
 from stillage.types import Array
 
@@ -34,6 +33,7 @@ BLIND: tuple[str, ...] = (
     "model_tokens",
 )
 N_FOLDS = 5
+"""Folds share training records: intervals of their scores are wider (n_folds of auc_interval)."""
 
 
 def blind_scores(
@@ -44,17 +44,16 @@ def blind_scores(
     clusters: Array | None = None,
     readers: Sequence[Sequence[Array]] = (),
 ) -> dict[str, Array]:
-    """Return out-of-fold scores float64[n] of each blind attacker.
+    """Return out-of-fold scores float64[n] of each blind attacker; higher: likelier a member.
 
-    Higher = more likely a member. texts: everything that belongs to a record, prompt included
-    (blind_features.marked_text names its parts). readers: the ids int[T] of all records as each
-    audited model reads them, laid out and cut; without any, model_tokens is left out, as
-    prompt_and_response is where no record has a prompt. Each of 5 random folds (a share of each
-    kind, drawn from `seed`, whatever the records' order) is scored by a logistic regression fitted
-    on the others; scores are mid-ranks within the fold, in (0, 1), as the intercepts of two fits do
-    not compare. clusters int[n]: near-duplicates share a number and a fold; else a record's twin,
-    always of its own kind, would give it away. With fewer than 2 clusters of a kind nothing can be
-    fitted and every score is 0.5. DataError when the lengths differ.
+    texts: everything that belongs to a record, as blind_features.marked_text. readers: the ids
+    int[T] of all records as each audited model reads them, laid out and cut; without any,
+    model_tokens is left out, as prompt_and_response is where no record has a prompt. Each of 5
+    folds is scored by a logistic regression fitted on the others; scores are mid-ranks within the
+    fold, in (0, 1), as the intercepts of two fits do not compare. clusters int[n]: near-duplicates
+    share a number and a fold; else a record's twin, always of its own kind, would give it away.
+    With fewer than 2 clusters of a kind nothing can be fitted and every score is 0.5. DataError
+    when the lengths differ.
     """
     member = np.asarray(is_member, dtype=bool)
     if len(texts) != member.size:
@@ -81,22 +80,11 @@ def blind_scores(
     return {name: _cross_fitted(features(), member, fold) for name, features in views.items()}
 
 
-def blind_interval(
-    scores: Array, is_member: Array, level: float = 0.95, *, clusters: Array | None = None
-) -> Interval:
-    """Return the AUC of one blind attacker, wider as the folds share training records.
-
-    stats.auc_interval with n_folds = 5. Errors as there.
-    """
-    return auc_interval(scores, is_member, level, clusters=clusters, n_folds=N_FOLDS)
-
-
 def stratified_folds(is_member: Array, n_folds: int, seed: int, clusters: Array) -> Array:
-    """Assign each record a fold, int[n]: whole clusters, near-duplicates together.
+    """Assign each record a fold, int[n], near-duplicates together.
 
-    In a random order, the largest first, each to the emptiest fold. Each kind of cluster (members
-    only, nonmembers only, both) is dealt out by itself. Where every record is alone, members and
-    nonmembers go round in turn.
+    Each kind of cluster (members only, nonmembers only, both) is dealt out by itself: the largest
+    first, else in a random order that `seed` decides, each to the emptiest fold.
     """
     rng, fold = generator(seed, "blind", "folds"), np.empty(is_member.size, dtype=np.int64)
     number = np.unique(clusters, return_inverse=True)[1]

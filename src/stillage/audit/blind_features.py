@@ -1,14 +1,13 @@
-"""What blind attackers read of a record, as numbers.
+"""What blind attackers read of a record, as numbers; no feature has seen a label.
 
-Words, characters, places, sizes, and the models' own tokens. No feature has seen a label. White
-space, order and the ends of a text count, since a model reads them too.
+White space, order and the ends of a text count, since a model reads them too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import compress
 
 import numpy as np
@@ -16,31 +15,14 @@ import numpy as np
 from stillage.functional.words import words_of
 from stillage.types import Array, Record
 
-if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
 MOST_FEATURES = 20_000
 PART = "\x02"
 """Stands around the name of every part of a record: in no file of text, and no white space."""
 EDGE = "\x03"
 """Stands before and after a text whose ends matter."""
 SPACES = {
-    code: 0xE000 + number
-    for number, code in enumerate(
-        [
-            *range(9, 14),
-            *range(28, 33),
-            0x85,
-            0xA0,
-            0x1680,
-            *range(0x2000, 0x200B),
-            0x2028,
-            0x2029,
-            0x202F,
-            0x205F,
-            0x3000,
-        ]
-    )
+    ord(space): 0xE000 + number
+    for number, space in enumerate(filter(str.isspace, map(chr, range(0x10000))))
 }
 """White space -> a character that scikit-learn does not fold into one space."""
 QUARTERS = 4
@@ -58,62 +40,36 @@ def marked_text(record: Record) -> str:
     )
 
 
-def word_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - sparse, or dense without columns
+def word_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as _tfidf
     """tf-idf float[N, F] of the lower-cased words that two or more texts share."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return _fitted(
-        TfidfVectorizer(
-            token_pattern=r"\S+", min_df=2, max_features=MOST_FEATURES, sublinear_tf=True
-        ),
-        texts,
-    )
+    return _tfidf(texts, {"token_pattern": r"\S+"})
 
 
-def character_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
+def character_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as _tfidf
     """tf-idf float[N, F] of 2- to 4-character n-grams; case, white space, ends kept."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(
-        analyzer="char",
-        ngram_range=(2, 4),
-        lowercase=False,
-        min_df=2,
-        max_features=MOST_FEATURES,
-        sublinear_tf=True,
-    )
-    return _fitted(vectorizer, [f"{EDGE}{text}{EDGE}".translate(SPACES) for text in texts])
+    marked = [f"{EDGE}{text}{EDGE}".translate(SPACES) for text in texts]
+    return _tfidf(marked, {"analyzer": "char", "ngram_range": (2, 4), "lowercase": False})
 
 
-def place_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
+def place_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as _tfidf
     """tf-idf float[N, F] of each part's words by quarter, its first and last pieces."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    pieces: Any = _placed  # scikit-learn takes a function, its stubs do not
-    return _fitted(
-        TfidfVectorizer(analyzer=pieces, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True),
-        texts,
-    )
+    return _tfidf(texts, {"analyzer": _placed})
 
 
-def pair_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as word_features
+def pair_features(texts: Sequence[str]) -> Any:  # noqa: ANN401 - as _tfidf
     """tf-idf float[N, F] of pairs of a word of the prompt and one of the response.
 
     Prompts exchanged among one side's records change no word and no place, only these pairs.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    pieces: Any = _paired
-    return _fitted(TfidfVectorizer(analyzer=pieces, min_df=2, max_features=MOST_FEATURES), texts)
+    return _tfidf(texts, {"analyzer": _paired})
 
 
-def token_tfidf(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 - as word_features
+def token_tfidf(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 - as _tfidf
     """tf-idf float[N, F] of single tokens and pairs that two or more records share.
 
     The ends count as tokens. readers: for each way of reading (a tokenizer, a layout, a limit) the
     ids int[T] of all N records, in one order.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
 
     def pieces(index: int) -> list[tuple[int, ...]]:
         said: list[tuple[int, ...]] = []
@@ -123,11 +79,7 @@ def token_tfidf(readers: Sequence[Sequence[Array]]) -> Any:  # noqa: ANN401 - as
             said += [(number, *pair) for pair in pairwise(tokens)]
         return said
 
-    analyzer: Any = pieces
-    vectorizer = TfidfVectorizer(
-        analyzer=analyzer, min_df=2, max_features=MOST_FEATURES, sublinear_tf=True
-    )
-    return _fitted(vectorizer, range(len(readers[0])))  # pyright: ignore[reportArgumentType]
+    return _tfidf(range(len(readers[0])), {"analyzer": pieces})
 
 
 def length_features(texts: Sequence[str]) -> Array:
@@ -172,14 +124,18 @@ def _placed(text: str) -> Iterator[str]:
         yield from (f"{name} $ {body[-size:]}" for size in (1, 2, 4))
 
 
-def _fitted(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:  # noqa: ANN401 - as above
-    """The features of the texts, or none where they share no n-gram."""
+def _tfidf(items: Sequence[Any], reading: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Weigh the pieces that two or more items share: float[N, F], sparse, or [N, 0] for none.
+
+    reading: how scikit-learn's vectorizer takes an item apart.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    kept = {"min_df": 2, "max_features": MOST_FEATURES, "sublinear_tf": True}
     try:
-        return vectorizer.fit_transform(texts)
-    except (
-        ValueError
-    ):  # scikit-learn's word for: no n-gram is left, so there is nothing to learn from
-        return np.zeros((len(texts), 0))
+        return TfidfVectorizer(**kept, **reading).fit_transform(items)
+    except ValueError:  # scikit-learn's word for: no piece is left
+        return np.zeros((len(items), 0))
 
 
 def _sizes(text: str) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.extraction import by_model_and_part
+from stillage.audit.group_labels import Labels
 from stillage.audit.scores import Scores
 from stillage.data.grouping import cluster_numbers
 from stillage.errors import UserError
@@ -31,8 +32,6 @@ from stillage.types import Array, Result
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Labels = Mapping[str, Sequence[str]]
-"""Record id -> its label in every column that is asked for, in order, each "column: value"."""
 TRUTHS = ("exact_match", "needed_exact")
 """Columns of samples.parquet that say yes or no."""
 
@@ -55,28 +54,29 @@ def between_row(base: Result, column: str, groups: Sequence[Estimate | None]) ->
 
 def by_group(
     values: Array,
-    labels_N: Sequence[Sequence[str]],
-    columns: Sequence[str],
+    ids: Sequence[str],
     clusters: Array,
+    labels: Labels,
     *,
     level: float,
     base: Result,
 ) -> list[Result]:
     """Return every group's mean with interval and n; then each column's test.
 
-    values: bool[N], or numbers from 0 to 1. labels_N: of every record, one label for each of
-    `columns`. Shares of records: the limits of binomial.clustered_proportion; other means those of
-    means.share_interval. clusters int[N]: near-duplicates share a number and count once.
+    values: bool[N], or numbers from 0 to 1, of the records `ids`. Shares of records: the limits of
+    binomial.clustered_proportion; other means those of means.share_interval. clusters int[N]:
+    near-duplicates share a number and count once.
     """
-    is_share = values.dtype == bool
     interval, estimate = (
-        (clustered_proportion, share_estimate) if is_share else (share_interval, mean_estimate)
+        (clustered_proportion, share_estimate)
+        if values.dtype == bool
+        else (share_interval, mean_estimate)
     )
     results = []
-    for column, names in zip(columns, zip(*labels_N, strict=True), strict=True):
-        of_group, estimates = np.array(names), []
-        for name in sorted(set(names)):
-            here = of_group == name
+    for column, label_of in labels.items():
+        label_N, estimates = np.array([label_of[id_] for id_ in ids]), []
+        for name in np.unique(label_N).tolist():
+            here = label_N == name
             mean = interval(values[here], level=level, clusters=clusters[here])
             estimates.append(estimate(values[here], clusters=clusters[here]))
             row = replace(base, dataset=name, level=level, n=int(here.sum()))
@@ -86,13 +86,7 @@ def by_group(
 
 
 def rates_by_group(
-    scores: pa.Table,
-    labels: Labels,
-    columns: Sequence[str],
-    *,
-    fprs: Sequence[float],
-    level: float,
-    base: Result,
+    scores: pa.Table, labels: Labels, *, fprs: Sequence[float], level: float, base: Result
 ) -> list[Result]:
     """Return the share of each group's members and of its nonmembers that is found.
 
@@ -104,44 +98,35 @@ def rates_by_group(
     for model in read.models:
         attack = read.attacks(model)[0]
         one = read.of(model, attack)
-        values, member, clusters = one.scores, one.is_member, one.clusters
-        of_record = [labels[id_] for id_ in one.ids]
         row = replace(base, model=model, attack=attack, unit="share of records")
         for fpr in fprs:
             try:
-                threshold = tpr_at_fpr(values, member, fpr, level).threshold
+                threshold = tpr_at_fpr(one.scores, one.is_member, fpr, level).threshold
             except UserError:
                 continue
-            for metric, side in (("slice_tpr_at_fpr", member), ("slice_achieved_fpr", ~member)):
-                at = replace(row, metric=metric, fpr=fpr)
-                here = [of_record[index] for index in np.flatnonzero(side)]
-                results += by_group(
-                    values[side] > threshold, here, columns, clusters[side], level=level, base=at
-                )
+            for metric, side in (
+                ("slice_tpr_at_fpr", one.is_member),
+                ("slice_achieved_fpr", ~one.is_member),
+            ):
+                found, at = one.scores[side] > threshold, replace(row, metric=metric, fpr=fpr)
+                ids, clusters = one.ids[side].tolist(), one.clusters[side]
+                results += by_group(found, ids, clusters, labels, level=level, base=at)
     return results
 
 
 def recitals_by_group(
-    recited: pa.Table, labels: Labels, columns: Sequence[str], *, level: float, base: Result
+    recited: pa.Table, labels: Labels, *, level: float, base: Result
 ) -> list[Result]:
     """Share recited by model, group and part; recited: audit/extraction.parquet."""
-    results = []
+    row, results = replace(base, metric="slice_extraction_rate", unit="share of records"), []
     for (model, part), rows in by_model_and_part(recited).items():
         asked = rows["tokens"] > 0
-        if not asked.any():
-            continue
-        row = replace(
-            base, model=model, metric="slice_extraction_rate", unit="share of records", part=part
-        )
-        of_record = [labels[id_] for id_ in rows["id"][asked]]
-        results += by_group(
-            rows["exact"][asked].astype(bool),
-            of_record,
-            columns,
-            rows["cluster"][asked],
-            level=level,
-            base=row,
-        )
+        if asked.any():
+            exact, ids, clusters = (rows[name][asked] for name in ("exact", "id", "cluster"))
+            at = replace(row, model=model, part=part)
+            results += by_group(
+                exact.astype(bool), ids.tolist(), clusters, labels, level=level, base=at
+            )
     return results
 
 
@@ -149,7 +134,6 @@ def quality_by_group(
     samples: pa.Table,
     metrics: Sequence[str],
     labels: Labels,
-    columns: Sequence[str],
     group_of: Mapping[str, str],
     *,
     level: float,
@@ -160,21 +144,20 @@ def quality_by_group(
     samples: evaluate/samples.parquet. metrics: columns of truths or numbers from 0 to 1; answers
     without a number are left out.
     """
-    ids, model = (samples.column(name).to_numpy(zero_copy_only=False) for name in ("id", "model"))
+    columns = {
+        name: samples.column(name).to_numpy(zero_copy_only=False)
+        for name in ("id", "model", *metrics)
+    }
     results = []
-    for name in dict.fromkeys(model):
+    for model in dict.fromkeys(columns["model"].tolist()):
         for metric in metrics:
-            values = samples.column(metric).to_numpy(zero_copy_only=False)
-            kept = np.array([value is not None and value == value for value in values]) & (
-                model == name
-            )
-            if not kept.any():
-                continue
-            here = ids[kept].tolist()
-            chosen = values[kept].astype(bool if metric in TRUTHS else np.float64)
-            clusters = cluster_numbers(here, [group_of.get(id_, "") for id_ in here])
-            row = replace(base, model=str(name), metric=f"slice_{metric}")
-            results += by_group(
-                chosen, [labels[id_] for id_ in here], columns, clusters, level=level, base=row
-            )
+            values = columns[metric]
+            known = np.array([value is not None and value == value for value in values])
+            kept = known & (columns["model"] == model)
+            if kept.any():
+                ids = columns["id"][kept].tolist()
+                clusters = cluster_numbers(ids, [group_of.get(id_, "") for id_ in ids])
+                chosen = values[kept].astype(bool if metric in TRUTHS else np.float64)
+                row = replace(base, model=model, metric=f"slice_{metric}")
+                results += by_group(chosen, ids, clusters, labels, level=level, base=row)
     return results

@@ -13,18 +13,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stillage.audit.blind import N_FOLDS
 from stillage.audit.paired_results import paired_results
-from stillage.audit.scores import is_cross_fitted
+from stillage.audit.scores import folds_of
 from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.stats import (
-    Interval,
     PairedTest,
     pooled_auc_interval,
     pooled_auc_test,
     pooled_mean_test,
 )
+from stillage.run.results import measured_row
 from stillage.types import Array, Result
 
 
@@ -44,29 +43,56 @@ class RunScores:
         """int[n]: equal for near-duplicates."""
         return cluster_numbers(self.ids, self.groups)
 
+    def cut(self, kept_N: Array) -> RunScores:
+        """Keep some of the records, bool[n]."""
+        ids, groups = (
+            tuple(itertools.compress(names, kept_N)) for names in (self.ids, self.groups)
+        )
+        is_member, scores = self.is_member[kept_N], self.scores[kept_N]
+        return replace(self, ids=ids, groups=groups, is_member=is_member, scores=scores)
+
 
 Variants = Mapping[str, Sequence[RunScores]]
-"""Name of a variant -> its runs, which differ in the seed alone."""
+"""Name of a variant, or of a control -> its runs, which differ in the seed alone."""
+
+
+FIXES = {
+    "audit": "Compare runs with one seed, one data section, one audit.max_records and the same"
+    " prefix attacks.",
+    "evaluate": "Evaluate runs with one seed, one data section and one generate.records.",
+}
+"""What two runs did to records -> what to do where these are not the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """What a number over seeds counts."""
+class Seeds:
+    """The runs of each seed, cut to the records that every one of them could score."""
 
-    records: int  # each once where all seeds audited the same ones, else over all seeds
-    missing: int  # records without a score, counted likewise
-    seeds: int
-    same_records: bool
+    runs: Sequence[tuple[RunScores, ...]]
+    missing: Sequence[int]  # records that were cut off
+    same_records: bool  # all seeds audited the same ones
+
+    @property
+    def clusters(self) -> list[Array]:
+        """The clusters of each seed's records."""
+        return [runs[0].clusters for runs in self.runs]
 
     def on(self, row: Result) -> Result:
-        """Give a row these counts."""
+        """Count records and seeds in a row; a sample is no larger for being scored again."""
+        seeds = len(self.runs)
+        samples = 1 if self.same_records else seeds
         of = "the same records" if self.same_records else "other records each"
-        note = f"{self.seeds} seeds of {of}" if self.seeds > 1 else ""
-        return replace(row, n=self.records, missing=self.missing, seeds=self.seeds, note=note)
+        return replace(
+            row,
+            n=sum(len(runs[0].ids) for runs in self.runs[:samples]),
+            missing=sum(self.missing[:samples]),
+            seeds=seeds,
+            note=f"{seeds} seeds of {of}" if seeds > 1 else "",
+        )
 
 
-Test = Callable[[Sequence[RunScores], Sequence[RunScores]], tuple[PairedTest, Counts]]
-"""The runs of two variants -> the difference, and what it counts."""
+Test = Callable[[Seeds, Result], PairedTest]
+"""Tests the difference of the two runs of each seed; the row says which model and level."""
 
 
 def compare(
@@ -79,13 +105,10 @@ def compare(
     all seeds audited the same ones, else over all seeds. DataError where a pair shares no seed, or
     audited different records; with a list `refused` it goes there, and the pair has no result.
     """
-    folds = N_FOLDS if is_cross_fitted(base.model, base.attack) else 0
     row = replace(base, level=level)
-    results = [pooled_auc(name, runs, folds, row) for name, runs in variants.items()]
+    results = [pooled_auc(name, runs, row) for name, runs in variants.items()]
     row = replace(row, metric="auc_difference")
-    return results + differences(
-        variants, lambda a, b: difference_over_seeds(a, b, level, folds), row, refused
-    )
+    return results + all_pairs(variants, row, auc_difference, "audit", refused)
 
 
 def compare_means(
@@ -93,142 +116,113 @@ def compare_means(
 ) -> list[Result]:
     """Return every pair's difference of a mean per record; no audit is needed.
 
-    With p and Holm's p over all pairs. variants: runs hold a number from 0 to 1 per record,
-    not `is_member`. base.metric: what it is; gives "<metric>_difference". Else as `compare`.
+    variants: runs hold a number from 0 to 1 per record, not `is_member`. base.metric: what it is;
+    gives "<metric>_difference". Else as `compare`.
     """
     row = replace(base, level=level, attack="", metric=f"{base.metric}_difference")
-    rows = differences(variants, lambda a, b: mean_difference_over_seeds(a, b, level), row, refused)
+    rows = all_pairs(variants, row, mean_difference, "evaluate", refused)
     return [replace(one, unit=f"difference of {base.metric}") for one in rows]
 
 
-def differences(
-    variants: Variants, test: Test, row: Result, refused: list[DataError] | None
-) -> list[Result]:
-    """Every pair's difference, and Holm's p over all that could be tested."""
-    rows: list[Result] = []
-    tests: list[PairedTest] = []
-    for (a, runs_a), (b, runs_b) in itertools.combinations(variants.items(), 2):
-        try:
-            difference, counts = test(runs_a, runs_b)
-        except DataError as error:
-            if refused is None:
-                raise
-            refused.append(error)
-            continue
-        rows.append(replace(counts.on(row), method=a, against=b))
-        tests.append(difference)
-    return paired_results(rows, tests)
-
-
 def beyond_controls(
-    name: str,
-    runs: Sequence[RunScores],
-    controls: Mapping[str, Sequence[RunScores]],
-    *,
-    level: float,
-    base: Result,
+    name: str, runs: Sequence[RunScores], controls: Variants, *, level: float, base: Result
 ) -> list[Result]:
     """Return a variant's AUC over its seeds less that of each of its runs' controls.
 
     `against` names the control. Each has its own interval: a leak must stand above every control.
     NaN where it cannot be tested.
     """
-    n_folds = N_FOLDS if is_cross_fitted(base.model, base.attack) else 0
     row = replace(base, metric="auc_beyond_control", method=name, level=level)
+    pairs = [(replace(row, against=control), runs, others) for control, others in controls.items()]
+    results, refused = differences(pairs, auc_difference, "audit")
+    return results + [replace(row, value=math.nan, reason=why.what) for row, why in refused]
+
+
+def all_pairs(
+    variants: Variants, row: Result, test: Test, did: str, refused: list[DataError] | None
+) -> list[Result]:
+    """Test every pair of variants; `refused` as in `compare`."""
+    pairs = [
+        (replace(row, method=a, against=b), runs_a, runs_b)
+        for (a, runs_a), (b, runs_b) in itertools.combinations(variants.items(), 2)
+    ]
+    results, errors = differences(pairs, test, did)
+    for _, error in errors:
+        if refused is None:
+            raise error
+        refused.append(error)
+    return results
+
+
+def differences(
+    pairs: Sequence[tuple[Result, Sequence[RunScores], Sequence[RunScores]]],
+    test: Test,
+    did: str,
+) -> tuple[list[Result], list[tuple[Result, DataError]]]:
+    """Test runs against others, with Holm's p over all tests; and what could not be tested.
+
+    did: a key of FIXES.
+    """
     rows: list[Result] = []
     tests: list[PairedTest] = []
-    untested: list[Result] = []
-    for control, others in controls.items():
+    refused: list[tuple[Result, DataError]] = []
+    for row, runs_a, runs_b in pairs:
         try:
-            difference, counts = difference_over_seeds(runs, others, level, n_folds)
+            seeds = scored_by_all(by_seed(runs_a, runs_b, did))
+            difference = test(seeds, row)
         except DataError as error:
-            untested.append(replace(row, value=math.nan, against=control, reason=error.what))
-            continue
-        rows.append(replace(counts.on(row), against=control))
-        tests.append(difference)
-    return paired_results(rows, tests) + untested
+            refused.append((row, error))
+        else:
+            rows.append(seeds.on(row))
+            tests.append(difference)
+    return paired_results(rows, tests), refused
 
 
-def pooled_auc(name: str, runs: Sequence[RunScores], folds: int, base: Result) -> Result:
-    """A variant's AUC over its seeds."""
-    interval, counts = auc_over_seeds(runs, base.level, folds)
-    row = replace(counts.on(base), metric="auc", method=name)
-    return replace(row, value=interval.value, low=interval.low, high=interval.high)
-
-
-def auc_over_seeds(
-    runs: Sequence[RunScores], level: float = 0.95, n_folds: int = 0
-) -> tuple[Interval, Counts]:
-    """AUC over seeds (stats.pooled_auc_interval), near-duplicates as one; what counts."""
-    kept, same_records = scored_by_all([(run,) for run in runs])
-    interval = pooled_auc_interval(
-        [(run.scores[fine], run.is_member[fine]) for run, fine in zip(runs, kept, strict=True)],
-        level,
-        same_records=same_records,
-        clusters=[run.clusters[fine] for run, fine in zip(runs, kept, strict=True)],
-        n_folds=n_folds,
+def pooled_auc(name: str, runs: Sequence[RunScores], base: Result) -> Result:
+    """Compute a variant's AUC over its seeds (stats.pooled_auc_interval)."""
+    seeds = scored_by_all([(run,) for run in runs])
+    auc = pooled_auc_interval(
+        [(run.scores, run.is_member) for (run,) in seeds.runs],
+        base.level,
+        same_records=seeds.same_records,
+        clusters=seeds.clusters,
+        n_folds=folds_of(base.model, base.attack),
     )
-    return interval, counted(kept, same_records)
+    return measured_row(replace(seeds.on(base), method=name), "auc", auc)
 
 
-def difference_over_seeds(
-    runs_a: Sequence[RunScores], runs_b: Sequence[RunScores], level: float = 0.95, n_folds: int = 0
-) -> tuple[PairedTest, Counts]:
-    """Test AUC(a) - AUC(b) on the same records over the seeds that both have.
-
-    stats.pooled_auc_test; the rest as auc_over_seeds. DataError as by_seed.
-    """
-    pairs = by_seed(runs_a, runs_b)
-    kept, same_records = scored_by_all(pairs)
-    test = pooled_auc_test(
-        [
-            (a.scores[fine], b.scores[fine], a.is_member[fine])
-            for (a, b), fine in zip(pairs, kept, strict=True)
-        ],
-        level,
-        same_records=same_records,
-        n_folds=n_folds,
-        clusters=[a.clusters[fine] for (a, _), fine in zip(pairs, kept, strict=True)],
+def auc_difference(seeds: Seeds, row: Result) -> PairedTest:
+    """Test AUC(a) - AUC(b) over the seeds (stats.pooled_auc_test)."""
+    return pooled_auc_test(
+        [(a.scores, b.scores, a.is_member) for a, b in seeds.runs],
+        row.level,
+        same_records=seeds.same_records,
+        clusters=seeds.clusters,
+        n_folds=folds_of(row.model, row.attack),
     )
-    return test, counted(kept, same_records)
 
 
-def mean_difference_over_seeds(
-    runs_a: Sequence[RunScores], runs_b: Sequence[RunScores], level: float = 0.95
-) -> tuple[PairedTest, Counts]:
-    """Test mean(a) - mean(b) on the same records over the seeds that both have.
-
-    stats.pooled_mean_test; the rest as auc_over_seeds. DataError as by_seed.
-    """
-    pairs = by_seed(
-        runs_a,
-        runs_b,
-        "evaluate",
-        "Evaluate runs with one seed, one data section and one generate.records.",
+def mean_difference(seeds: Seeds, row: Result) -> PairedTest:
+    """Test mean(a) - mean(b) over the seeds (stats.pooled_mean_test)."""
+    return pooled_mean_test(
+        [a.scores - b.scores for a, b in seeds.runs],
+        row.level,
+        same_records=seeds.same_records,
+        clusters=seeds.clusters,
     )
-    kept, same_records = scored_by_all(pairs)
-    test = pooled_mean_test(
-        [a.scores[fine] - b.scores[fine] for (a, b), fine in zip(pairs, kept, strict=True)],
-        level,
-        same_records=same_records,
-        clusters=[a.clusters[fine] for (a, _), fine in zip(pairs, kept, strict=True)],
-    )
-    return test, counted(kept, same_records)
 
 
 def by_seed(
-    runs_a: Sequence[RunScores],
-    runs_b: Sequence[RunScores],
-    did: str = "audit",
-    fix: str = "Compare runs with one seed, one data section, one audit.max_records and the same"
-    " prefix attacks.",
-) -> list[tuple[RunScores, RunScores]]:
+    runs_a: Sequence[RunScores], runs_b: Sequence[RunScores], did: str
+) -> list[tuple[RunScores, ...]]:
     """Pair the runs of two variants that share a seed, or the only run of each.
 
-    did, fix: the words of the error. DataError, naming the runs: no pair, or unlike records.
+    DataError, naming the runs: no pair, or unlike records.
     """
     of_b = {run.seed: run for run in runs_b}
-    pairs = [(run, of_b[run.seed]) for run in runs_a if run.seed in of_b]
+    pairs: list[tuple[RunScores, ...]] = [
+        (run, of_b[run.seed]) for run in runs_a if run.seed in of_b
+    ]
     if not pairs and len(runs_a) == len(runs_b) == 1:
         pairs = [(runs_a[0], runs_b[0])]
     if not pairs:
@@ -248,32 +242,28 @@ def by_seed(
             raise DataError(
                 f"{a.run} and {b.run} did not {did} the same records.",
                 f"{len(a.ids)} and {len(b.ids)} records, {shared} of them in both and in one part",
-                fix,
+                FIXES[did],
             )
     return pairs
 
 
-def scored_by_all(pairs: Sequence[tuple[RunScores, ...]]) -> tuple[list[Array], bool]:
-    """Mark, for each seed, the records that every run of it could score, bool[n].
+def scored_by_all(runs: Sequence[tuple[RunScores, ...]]) -> Seeds:
+    """Find the records that every run of a seed could score.
 
-    Also tell whether all seeds share them. Where all seeds audited the same records, one that some
-    seed could not score is left out of all.
+    Where all seeds audited the same records, one that some seed could not score is left out of all.
     """
-    kept = [np.asarray(np.isfinite([run.scores for run in runs]).all(axis=0)) for runs in pairs]
-    first = pairs[0][0]
+    kept = [np.all([np.isfinite(run.scores) for run in of_seed], axis=0) for of_seed in runs]
+    first = runs[0][0]
     same = all(
-        runs[0].ids == first.ids and np.array_equal(runs[0].is_member, first.is_member)
-        for runs in pairs
+        one.ids == first.ids and np.array_equal(one.is_member, first.is_member) for one, *_ in runs
     )
-    return [np.asarray(np.all(kept, axis=0))] * len(kept) if same else kept, same
-
-
-def counted(kept: Sequence[Array], same_records: bool) -> Counts:
-    """Count records and seeds; a sample is no larger for being scored again."""
-    samples = kept[:1] if same_records else kept
-    return Counts(
-        records=int(sum(fine.sum() for fine in samples)),
-        missing=int(sum((~fine).sum() for fine in samples)),
-        seeds=len(kept),
-        same_records=same_records,
+    if same:
+        kept = [np.all(kept, axis=0)] * len(kept)
+    return Seeds(
+        runs=[
+            tuple(run.cut(fine) for run in of_seed)
+            for of_seed, fine in zip(runs, kept, strict=True)
+        ],
+        missing=[int((~fine).sum()) for fine in kept],
+        same_records=same,
     )

@@ -12,7 +12,6 @@ from stillage.audit.detectable import Visible, rounded_up, sight_of, worst
 from stillage.audit.scores import Scored
 from stillage.audit.validity import SHIFT, Check, Value, chance_p
 from stillage.functional.multiplicity import holm
-from stillage.functional.stats import Interval
 
 Family = Literal["blind", "trained", "untrained"]
 FAMILY_LEVELS: Mapping[Family, float] = {"blind": 0.05, "trained": 0.02, "untrained": 0.02}
@@ -28,22 +27,6 @@ class Control:
 
     family: Family
     scored: Scored  # with members and nonmembers
-    cross_fitted: bool = False
-
-    def auc(self, level: float) -> Interval:
-        """Its AUC with the interval that its kind has."""
-        return self.scored.auc(level, cross_fitted=self.cross_fitted)
-
-    def sight(self, level: float) -> Visible:
-        """What it would have seen at a level."""
-        scored = self.scored
-        return sight_of(
-            scored.scores,
-            scored.is_member,
-            level,
-            clusters=scored.clusters,
-            cross_fitted=self.cross_fitted,
-        )
 
 
 def check_controls(
@@ -66,13 +49,12 @@ def check_controls(
     sights: dict[Family, Visible] = {}
     highest = 0.0
     for family, share in FAMILY_LEVELS.items():
-        names = sorted(name for name, control in controls.items() if control.family == family)
-        aucs = {name: controls[name].auc(level) for name in names}
-        adjusted = (
-            holm(np.array([chance_p(aucs[name]) for name in names])).tolist() if names else []
-        )
-        for name, p in zip(names, adjusted, strict=True):
-            auc = aucs[name]
+        own = {name: one.scored for name, one in sorted(controls.items()) if one.family == family}
+        if not own:
+            continue
+        aucs = {name: scored.auc(level) for name, scored in own.items()}
+        adjusted = holm(np.array([chance_p(auc) for auc in aucs.values()])).tolist()
+        for (name, auc), p in zip(aucs.items(), adjusted, strict=True):
             values[name] = (
                 f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], adjusted p {p:.2g}"
             )
@@ -81,13 +63,19 @@ def check_controls(
                 side.append(f"{name} {auc.value:.3f} (p {p:.2g})")
                 luck[family] = share
             highest = max(highest, auc.high)
-        if names:
-            sights[family] = worst([controls[name].sight(1 - share / len(names)) for name in names])
-            values[f"smallest AUC found, {family}"] = sights[family].shown
+        strictest = 1 - share / len(own)
+        sights[family] = worst(
+            [
+                sight_of(
+                    one.scores, one.is_member, strictest, clusters=one.clusters, n_folds=one.n_folds
+                )
+                for one in own.values()
+            ]
+        )
+        values[f"smallest AUC found, {family}"] = sights[family].shown
     values["largest upper limit"] = highest
-    if sights:
-        least = worst([*sights.values()]).values
-        values |= {name: value for name, value in least.items() if name != "smallest AUC found"}
+    least = worst([*sights.values()]).values
+    values |= {name: value for name, value in least.items() if name != "smallest AUC found"}
     undecided = not luck and any(sight.is_blind for sight in sights.values())
     detail = _failed(above, below, luck, drawn_by_us) if luck else _passed(len(controls), sights)
     return Check(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.data.grouping import cluster_numbers
 from stillage.errors import ConfigError
 from stillage.rng import generator
 from stillage.types import Array
@@ -57,21 +58,12 @@ def draw_design(ids: Sequence[str], groups: Sequence[str], n_shadows: int, seed:
     a name, "": alone. Each pair halves the groups at random. ConfigError as check_count.
     """
     check_count(n_shadows)
-    units = np.array(
-        [
-            f"group {group}" if group else f"record {id_}"
-            for id_, group in zip(ids, groups, strict=True)
-        ]
-    )
-    names, unit_N = (
-        np.unique(units, return_inverse=True)
-        if len(units)
-        else (units, np.zeros(0, dtype=np.int64))
-    )
-    design_KN = np.zeros((n_shadows, len(units)), dtype=bool)
+    unit_N = cluster_numbers(ids, groups)
+    count = int(unit_N.max(initial=-1)) + 1
+    design_KN = np.zeros((n_shadows, len(ids)), dtype=bool)
     for pair in range(n_shadows // 2):
-        inside_U = np.zeros(len(names), dtype=bool)
-        inside_U[generator(seed, "shadows", pair).permutation(len(names))[: len(names) // 2]] = True
+        inside_U = np.zeros(count, dtype=bool)
+        inside_U[generator(seed, "shadows", pair).permutation(count)[: count // 2]] = True
         design_KN[2 * pair], design_KN[2 * pair + 1] = inside_U[unit_N], ~inside_U[unit_N]
     return design_KN
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.blind import N_FOLDS
-from stillage.audit.scores import BLIND, Scored, Scores, is_cross_fitted
+from stillage.audit.scores import BLIND, Scores
 from stillage.errors import UserError
 from stillage.functional.power import (
     POWER,
@@ -61,15 +60,12 @@ class Visible:
     @property
     def words(self) -> str:
         """The sentence that belongs behind a check that passed."""
+        power = f"({POWER:.0%} power)"
         if not self.is_blind:
-            return (
-                f"An AUC of {rounded_up(self.smallest)} would have been found ({POWER:.0%} power)."
-            )
-        seen = (
-            "are too few to find anything"
-            if math.isnan(self.smallest)
-            else f"show only an AUC of {rounded_up(self.smallest)} or more ({POWER:.0%} power)"
-        )
+            return f"An AUC of {rounded_up(self.smallest)} would have been found {power}."
+        seen = "are too few to find anything"
+        if not math.isnan(self.smallest):
+            seen = f"show only an AUC of {rounded_up(self.smallest)} or more {power}"
         return (
             f"{self.members} members and {self.nonmembers} nonmembers {seen}: this check "
             f"needs {self.enough} of each."
@@ -92,34 +88,32 @@ def sight_of(
     level: float,
     *,
     clusters: Array | None = None,
-    cross_fitted: bool = False,
+    n_folds: int = 0,
 ) -> Visible:
     """Return the smallest AUC that the interval of these scores' AUC would have seen.
 
-    At a level; copies count as alike as their scores are.
+    At a level; copies count as alike as their scores are. n_folds: as in stats.auc_interval.
     """
-    n_folds = N_FOLDS if cross_fitted else 0
-    both = 0 < int(np.sum(is_member)) < len(is_member)
-    alike = within_correlation(scores, is_member, clusters) if both else 1.0
+    members, alike, smallest = int(np.sum(is_member)), 1.0, math.nan
+    if 0 < members < len(is_member):
+        alike = within_correlation(scores, is_member, clusters)
+        smallest = smallest_auc(is_member, clusters, level, n_folds=n_folds, correlation=alike)
     effect = independent_draws(is_member, clusters, alike).effect
     return Visible(
-        smallest=smallest_auc(is_member, clusters, level, n_folds=n_folds, correlation=alike)
-        if both
-        else math.nan,
+        smallest=smallest,
         enough=records_to_find(UNDECIDED_ABOVE, level, n_folds=n_folds, effect=effect),
-        members=int(np.sum(is_member)),
-        nonmembers=int(len(is_member) - np.sum(is_member)),
+        members=members,
+        nonmembers=len(is_member) - members,
     )
 
 
 def worst(sights: Sequence[Visible]) -> Visible:
     """Return the least that all of several tests see."""
-    unseen = [sight for sight in sights if math.isnan(sight.smallest)]
-    return Visible(
-        smallest=math.nan if unseen else max(sight.smallest for sight in sights),
+    smallest = [sight.smallest for sight in sights]
+    return replace(
+        sights[0],
+        smallest=math.nan if any(map(math.isnan, smallest)) else max(smallest),
         enough=max(sight.enough for sight in sights),
-        members=sights[0].members,
-        nonmembers=sights[0].nonmembers,
     )
 
 
@@ -145,66 +139,40 @@ def power_results(
     results: list[Result] = []
     scores = Scores(table)
     for model, attack in scores.pairs:
-        scored = scores.of(model, attack)
-        if model == BLIND or not scored.has_both:
+        one = scores.of(model, attack)
+        if model == BLIND or not one.has_both:
             continue
-        alike = within_correlation(scored.scores, scored.is_member, scored.clusters)
-        effect = independent_draws(scored.is_member, scored.clusters, alike).effect
-        n_folds, n = N_FOLDS if is_cross_fitted(model, attack) else 0, len(scored.scores)
-        row = replace(base, model=model, attack=attack, dataset="private vs nonmembers", n=n)
-        results.append(
-            _row(
-                replace(row, metric="detectable_auc", level=levels[model]),
-                smallest_auc(
-                    scored.is_member,
-                    scored.clusters,
-                    levels[model],
-                    n_folds=n_folds,
-                    correlation=alike,
-                ),
-                records_needed(harmless_auc, levels[model], n_folds=n_folds, effect=effect),
-            )
-        )
-        if fprs:
-            fpr, tail = min(fprs), replace(row, level=level)
-            results.append(_tail_row(scored, fpr, harmless_tpr, alike, effect, tail))
-            results += _family_rate(
-                scored, fpr, replace(row, level=levels[model]), harmless_tpr, effect
-            )
+        together, folds, clusters = levels[model], one.n_folds, one.clusters
+        alike = within_correlation(one.scores, one.is_member, clusters)
+        effect = independent_draws(one.is_member, clusters, alike).effect
+        row = replace(base, model=model, attack=attack, dataset="private vs nonmembers")
+        row = replace(row, n=len(one.scores), level=together)
+        auc = smallest_auc(one.is_member, clusters, together, n_folds=folds, correlation=alike)
+        needed = records_needed(harmless_auc, together, n_folds=folds, effect=effect)
+        results.append(_filled(replace(row, metric="detectable_auc"), auc, needed))
+        if not fprs:
+            continue
+        fpr = min(fprs)
+        tail = replace(row, metric="detectable_tpr", fpr=fpr, level=level)
+        tpr = smallest_tpr(one.is_member, fpr, clusters, level, correlation=alike)
+        needed = records_for_tpr(harmless_tpr, fpr, level, effect=effect)
+        results.append(_filled(tail, tpr, needed))
+        try:
+            rate = tpr_at_fpr(one.scores, one.is_member, fpr, together, clusters=clusters)
+        except UserError:
+            continue
+        found = replace(row, metric="family_tpr", fpr=fpr, low=rate.low, high=rate.high, n=rate.n)
+        needed = records_for_tpr(harmless_tpr, fpr, together, effect=effect)
+        results.append(_filled(found, rate.value, needed))
     return results
 
 
-def _tail_row(
-    scored: Scored, fpr: float, harmless: float, alike: float, effect: float, row: Result
-) -> Result:
-    """Return the detectable_tpr of one attack."""
-    smallest = smallest_tpr(scored.is_member, fpr, scored.clusters, row.level, correlation=alike)
-    needed = records_for_tpr(harmless, fpr, row.level, effect=effect)
-    return _row(replace(row, metric="detectable_tpr"), smallest, needed, fpr)
-
-
-def _family_rate(
-    scored: Scored, fpr: float, row: Result, harmless: float, effect: float
-) -> list[Result]:
-    """Return the share found, with limits that hold for all attacks together.
-
-    No row where too few nonmembers allow the rate.
-    """
-    try:
-        rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, row.level, clusters=scored.clusters)
-    except UserError:
-        return []
-    needed = records_for_tpr(harmless, fpr, row.level, effect=effect)
-    named = replace(row, metric="family_tpr", low=rate.low, high=rate.high, n=rate.n)
-    return [_row(named, rate.value, needed, fpr)]
-
-
-def _row(row: Result, value: float, needed: float, fpr: float = math.nan) -> Result:
+def _filled(row: Result, value: float, needed: float) -> Result:
     """Fill in what would be found and the records needed, or why nothing would be."""
     why = "too few records to find anything" if math.isnan(value) else ""
     enough = round(needed) if needed < math.inf else 0
     note = "" if enough else "no number of records would do"
-    return replace(row, value=value, fpr=fpr, needed=enough, reason=why, note=note)
+    return replace(row, value=value, needed=enough, reason=why, note=note)
 
 
 def rounded_up(auc: float) -> str:

@@ -29,18 +29,18 @@ def some_groups(
     seed: int,
     *names: str,
 ) -> tuple[list[Record], tuple[str, ...]]:
-    """Draw whole groups, at most `most` records of each part; 0: all.
+    """Draw whole groups, at most `most` records of each part (0: all), and return their parts.
 
-    Also return their parts. parts, groups: of each record; group "": it is alone. Groups come in
-    random order, and one that some part has no room left for is passed over, so that
-    near-duplicates stay together and those of one size are drawn alike, whatever their part: what
-    the shuffles of audit.best_attack rest on. ConfigError where no group of a part fits.
+    parts, groups: of each record; group "": it is alone. Groups come in random order, and one that
+    some part has no room left for is passed over, so that those of one size are drawn alike,
+    whatever their part: what the shuffles of audit.best_attack rest on. ConfigError where no group
+    of a part fits.
     """
     if not most or max(Counter(parts).values(), default=0) <= most:
         return list(records), tuple(parts)
     number = cluster_numbers([record.id for record in records], groups)
     places = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    room: dict[str, int] = {part: most for part in set(parts)}
+    room = dict.fromkeys(parts, most)
     kept: list[int] = []
     for index in generator(seed, *names).permutation(len(places)).tolist():
         needed = Counter(parts[int(place)] for place in places[index])

@@ -19,6 +19,7 @@ import numpy as np
 
 from stillage.audit.candidates import Canary
 from stillage.audit.extraction import by_model_and_part
+from stillage.audit.group_labels import Labels
 from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.binomial import Interval
@@ -139,7 +140,7 @@ def exposure_row(
 
 def exposure_results(
     table: pa.Table,
-    labels_by_id: Mapping[str, Sequence[str]],
+    labels: Labels,
     rivals: Mapping[str, Rivals],
     *,
     level: float,
@@ -150,7 +151,7 @@ def exposure_results(
     exposure: by rank, with an interval over canaries and references, both drawn again (rivals:
     model -> who outranks whom). exposure_extrapolated: model-based, and its note says so; no
     interval, since the curve's own error is not known. slice_exposure: of the members in every
-    group that labels_by_id names (id -> labels), e.g. by how often they were planted.
+    group that `labels` names, e.g. by how often they were planted.
     Near-duplicates count once in the intervals, where the table has the column `group`; those
     without a number are missing, with the reason.
     """
@@ -160,9 +161,10 @@ def exposure_results(
         results += _means(rows, replace(row, metric="exposure"), rivals[model])
         if part != "private":
             continue
-        for labels in zip(*(labels_by_id[id_] for id_ in rows["id"]), strict=True):
-            for label in sorted(set(labels)):
-                own = {name: values[np.array(labels) == label] for name, values in rows.items()}
+        for label_of in labels.values():
+            label_N = np.array([label_of[id_] for id_ in rows["id"]])
+            for label in np.unique(label_N).tolist():
+                own = {name: values[label_N == label] for name, values in rows.items()}
                 named = replace(row, metric="slice_exposure", dataset=label)
                 results += _means(own, named, rivals[model])[:1]
     return results

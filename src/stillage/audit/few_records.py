@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from stillage.run.config import Config, DataConfig
 from stillage.run.folder import read_json
-from stillage.types import Part
+from stillage.types import SIDES
 
-SIDES: tuple[Part, Part] = ("private", "nonmembers")
 MOST = 0.8  # of a pool that both sides may take together, so that the other parts keep some
 
 
@@ -49,9 +48,8 @@ def what_would_do(data: DataConfig, counts: Mapping[str, int], undrawn: int, nee
     if is_synthetic(data):
         return f"Enough: --data.people {needed}."
     if data.files:
-        return (
-            f"Enough: files of {needed} or more different records for private and nonmembers each."
-        )
+        files = f"files of {needed} or more different records"
+        return f"Enough: {files} for private and nonmembers each."
     total = sum(counts.values()) + undrawn
     share = math.ceil(100 * needed / max(1, total)) / 100
     wanted = {side: max(share, math.floor(100 * data.shares.get(side, 0)) / 100) for side in SIDES}

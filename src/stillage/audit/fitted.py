@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def folds_of(audited: Audited, seed: int) -> Array:
+def fold_of_records(audited: Audited, seed: int) -> Array:
     """Return each record's fold, int[N], as for blind attackers; all 0 for too few."""
     clusters, member = audited.clusters, audited.is_member
     smaller = min(np.unique(clusters[kind]).size for kind in (member, ~member))
@@ -34,7 +34,7 @@ def fitted_scores(
     """Rows of scores.parquet of each attack and model; stats: model -> id -> tokens."""
     import pyarrow as pa
 
-    tables, fold = [score_schema().empty_table()], folds_of(audited, seed)
+    tables, fold = [score_schema().empty_table()], fold_of_records(audited, seed)
     for attack in attacks:
         for model, by_id in stats.items():
             said = [by_id[id_] for id_ in audited.ids]

@@ -6,26 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stillage.audit.queries import ScoringModel
 from stillage.data.tokenise import make_examples
 from stillage.models.limits import shortest_context, weights_key
 from stillage.run.audit_config import AuditConfig
 from stillage.run.config import DataConfig, ModelConfig
-from stillage.run.progress import Doing, watched
+from stillage.run.progress import Doing, Progress, watched
 from stillage.types import Noise, Result
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-
-Progress = Callable[[str, Mapping[str, Any]], None]
-"""progress(stage, facts): hears which model is asked, and how far each question is."""
-
-
-def unwatched(stage: str, facts: Mapping[str, Any]) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +31,7 @@ class AuditSettings:
     base: Result  # what every result says of the run
     cache: Path  # where token statistics are kept, by content
     stage: str = "audit"
-    progress: Progress = unwatched
+    progress: Progress = lambda stage, facts: None
 
     def doing(self, model: str) -> Doing:
         """Tell how far the loops over records are that concern a model."""

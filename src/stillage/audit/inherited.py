@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.blind import N_FOLDS
 from stillage.audit.control_models import ALONE, CLEAN, MINIMAL, STUDENT, TEACHER
 from stillage.audit.extraction import by_model_and_part
 from stillage.audit.inheritance import (
@@ -27,7 +26,7 @@ from stillage.audit.inheritance import (
     tpr_on_leaked,
 )
 from stillage.audit.paired_results import paired_results
-from stillage.audit.scores import Aligned, Scores, is_cross_fitted
+from stillage.audit.scores import Aligned, Scores, folds_of
 from stillage.errors import UserError
 from stillage.functional.pooled import pooled_auc_test
 from stillage.rng import generator
@@ -88,7 +87,7 @@ def difference_results(
         if not one.compares(*pair):
             continue
         (own, others), member, clusters = one.kept(*pair)
-        n_folds = N_FOLDS if is_cross_fitted(pair[0], name) else 0
+        n_folds = folds_of(pair[0], name)
         tests.append(
             pooled_auc_test([(own, others, member)], level, clusters=[clusters], n_folds=n_folds)
         )

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.control_scores import ALONE, TEXT, controls_of, untrained_controls
+from stillage.audit.attacks import ATTACKS
+from stillage.audit.control_models import STUDENT
+from stillage.audit.control_scores import AS_IS, TEXT, controls_of, untrained_controls
 from stillage.audit.controls import check_controls
-from stillage.audit.duplicates import check_overlap, check_training_overlap
+from stillage.audit.duplicates import Sides, check_overlap, check_training_overlap
 from stillage.audit.left_out import Why, saying
 from stillage.audit.scores import Scores
 from stillage.audit.validity import (
@@ -23,7 +25,7 @@ from stillage.audit.validity import (
     check_truncation,
     judge,
 )
-from stillage.data.grouping import cluster_numbers, prompt_text, whole_text
+from stillage.data.grouping import cluster_numbers
 from stillage.types import Array, Record
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from stillage.audit.given import AuditModel, AuditSettings, TrainingFacts
     from stillage.audit.record_readings import Reading
     from stillage.data.split import Split
-
-NOBODY: Mapping[str, Why] = {}
 
 
 def judge_audit(
@@ -51,9 +51,9 @@ def judge_audit(
     What could not be checked is listed with its reason. scores: audit/scores.parquet. readings: how
     the models read the records. seen: checks made while the models were asked (`sight_checks`).
     """
-    split, left = records.split, records.left
+    split, sides, left = records.split, records.sides, records.left
     unchecked: dict[str, str] = {}
-    student = next((model for model in models if model.name == "student"), None)
+    student = next((model for model in models if model.name == STUDENT), None)
     controls = controls_of(scores)
     controls |= untrained_controls(facts, student, records, settings)
     if facts.load_untrained is None:
@@ -61,9 +61,9 @@ def judge_audit(
     given = [model.name for model in models if not model.is_trained]
     checks = [
         provenance(split, facts, given, unchecked),
-        overlap(split, left),
-        training_overlap(split, facts, unchecked, left),
-        order(split, unchecked),
+        overlap(sides, left),
+        training_overlap(sides, facts, unchecked, left),
+        order(sides, unchecked),
         truncation(records, readings),
         check_records(records.audited.ids, ids_by_score(scores)),
         check_sources(*facts.fingerprints()) if facts.fingerprints is not None else None,
@@ -73,14 +73,6 @@ def judge_audit(
     ]
     made = [check for check in checks if check is not None]
     return judge(made, unchecked).as_json() | {"drawn_by_us": split.drawn_by_us}
-
-
-def sides(split: Split) -> tuple[list[Record], list[Record]]:
-    """Return all members and all nonmembers, audited or not."""
-    members, nonmembers = (
-        list(split.records_by_part.get(part, ())) for part in ("private", "nonmembers")
-    )
-    return members, nonmembers
 
 
 def provenance(
@@ -99,25 +91,17 @@ def provenance(
     )
 
 
-def overlap(split: Split, left: Mapping[str, Why] = NOBODY) -> Check:
+def overlap(sides: Sides, left: Mapping[str, Why]) -> Check:
     """Look for members that are nonmembers too, or nearly. left: as `left_out`."""
-    members, nonmembers = sides(split)
-    check = check_overlap(
-        [record.id for record in members],
-        [record.id for record in nonmembers],
-        [whole_text(record) for record in members],
-        [whole_text(record) for record in nonmembers],
-    )
-    if split.copies:
-        check = replace(check, detail=f"{check.detail} {split.copies}.")
-    return saying(check, split, left, "near")
+    members, nonmembers = ([record.id for record in side] for side in sides.records)
+    check = check_overlap(members, nonmembers, sides.across)
+    if copies := sides.split.copies:
+        check = replace(check, detail=f"{check.detail} {copies}.")
+    return saying(check, sides, left, "near")
 
 
 def training_overlap(
-    split: Split,
-    facts: TrainingFacts,
-    unchecked: dict[str, str],
-    left: Mapping[str, Why] = NOBODY,
+    sides: Sides, facts: TrainingFacts, unchecked: dict[str, str], left: Mapping[str, Why]
 ) -> Check | None:
     """Look for members and nonmembers that students were trained on, or nearly."""
     if not facts.learns_public:
@@ -127,42 +111,31 @@ def training_overlap(
         unchecked["plain text"] = (
             "the corpus that the students read beside their records was not searched for members"
         )
-    members, nonmembers = sides(split)
-    audited, public = [*members, *nonmembers], split.records_by_part.get("public", [])
-    check = check_training_overlap(
-        [prompt_text(record) for record in audited],
-        [whole_text(record) for record in audited],
-        [prompt_text(record) for record in public],
-        [whole_text(record) for record in public],
-    )
-    return saying(check, split, left, "trained")
+    return saying(check_training_overlap(*sides.trained), sides, left, "trained")
 
 
-def order(split: Split, unchecked: dict[str, str]) -> Check | None:
+def order(sides: Sides, unchecked: dict[str, str]) -> Check | None:
     """Compare the places in the pool, where members and nonmembers come from one."""
-    members, nonmembers = sides(split)
-    place = places([*members, *nonmembers])
-    if not split.drawn_by_us or place is None:
+    members, nonmembers = sides.records
+    records = [*members, *nonmembers]
+    place = places(records)
+    if not sides.split.drawn_by_us or place is None:
         unchecked["order"] = (
             "the records do not say where in a file they stood"
-            if split.drawn_by_us
+            if sides.split.drawn_by_us
             else "members and nonmembers come from files of their own"
         )
         return None
-    clusters = drawn_together(split, [*members, *nonmembers])
+    groups = sides.split.group_names(records)
+    clusters = cluster_numbers([record.id for record in records], groups)
     return check_order(place, np.arange(place.size) < len(members), clusters=clusters)
-
-
-def drawn_together(split: Split, records: Sequence[Record]) -> Array:
-    """Number the records, equally for those drawn as one; int[n]."""
-    return cluster_numbers([record.id for record in records], split.group_names(records))
 
 
 def places(records: Sequence[Record]) -> Array | None:
     """Return each record's place in the pool, int[n]; None where a source names none."""
     stood = [
         (name, int(line))
-        for name, _, line in (r.source.rpartition(":") for r in records)
+        for name, _, line in (record.source.rpartition(":") for record in records)
         if line.isdigit()
     ]
     if len(stood) < len(records):
@@ -174,9 +147,8 @@ def places(records: Sequence[Record]) -> Array | None:
 def truncation(records: AuditRecords, readings: Sequence[Reading]) -> Check:
     """Compare how often members and nonmembers were cut, by the most unequal model."""
     audited = records.audited
-    clusters = drawn_together(records.split, records.records)
     checks = [
-        check_truncation(reading.was_cut, audited.is_member, clusters=clusters)
+        check_truncation(reading.was_cut, audited.is_member, clusters=audited.clusters)
         for reading in readings
     ]
     return min(checks, key=lambda check: float(str(check.values["p"])))
@@ -184,10 +156,11 @@ def truncation(records: AuditRecords, readings: Sequence[Reading]) -> Check:
 
 def ids_by_score(scores: pa.Table) -> dict[str, list[str]]:
     """Return the ids of every column of scores."""
-    ids: dict[str, list[str]] = {}
-    for row in scores.select(["model", "attack", "id"]).to_pylist():
-        ids.setdefault(f"{row['attack']} on {row['model']}", []).append(row["id"])
-    return ids
+    read = Scores(scores)
+    return {
+        f"{attack} on {model}": read.of(model, attack, with_missing=True).ids.tolist()
+        for model, attack in read.pairs
+    }
 
 
 def answers(scores: pa.Table) -> dict[str, list[Array]]:
@@ -195,13 +168,14 @@ def answers(scores: pa.Table) -> dict[str, list[Array]]:
 
     Attacks that also read the text count for a model that has no other.
     """
-    from stillage.audit.attacks import ATTACKS
-
     read, columns = Scores(scores), dict[str, list[Array]]()
-    attacks_on = {model: read.attacks_on(model).scores for model in read.models}
-    for wanted in ({ALONE}, {ALONE, TEXT}):
-        names = {name for name, known in ATTACKS.items() if set(known.queries) == wanted}
-        for model, attack in read.pairs:
-            if attack in names and (model not in columns or wanted == {ALONE}):
-                columns.setdefault(model, []).append(attacks_on[model][attack])
+    for model in read.models:
+        found = read.attacks_on(model).scores
+        for wanted in ({AS_IS}, {AS_IS, TEXT}):
+            asking = [
+                name for name in found if name in ATTACKS and set(ATTACKS[name].queries) == wanted
+            ]
+            if asking:
+                columns[model] = [found[name] for name in asking]
+                break
     return columns

@@ -17,11 +17,12 @@ import numpy as np
 
 from stillage.audit.alike import alike
 from stillage.audit.queries import Reply, Responses
-from stillage.audit.scores import BLIND, Scored, Scores, is_cross_fitted
+from stillage.audit.scores import BLIND, Scored, Scores
 from stillage.data.grouping import cluster_numbers
 from stillage.errors import ConfigError, UserError
 from stillage.functional.readings import in_common
 from stillage.functional.stats import tpr_at_fpr
+from stillage.run.results import measured_row
 from stillage.types import Array, Attack, Party, Result, TokenStats
 
 if TYPE_CHECKING:
@@ -44,14 +45,11 @@ ABSENT: Mapping[Party, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """The records of an audit, in one order.
-
-    ids, part (private = member, nonmembers = not), response texts, groups.
-    """
+    """The records of an audit, in one order."""
 
     ids: tuple[str, ...]
-    parts: tuple[str, ...]
-    texts: tuple[str, ...]
+    parts: tuple[str, ...]  # private: members; nonmembers
+    texts: tuple[str, ...]  # the responses
     groups: tuple[str, ...]  # name of the near-duplicates that a record belongs to; "": it is alone
 
     @property
@@ -104,9 +102,7 @@ def score_attack(attack: Attack, audited: Audited, said: Mapping[Party, Response
 
 def one_number(attack: Attack, score: object) -> float:
     """Return the score of an attack as a float; ConfigError where it is none."""
-    if isinstance(score, Real):
-        return float(score)
-    if isinstance(score, np.ndarray) and score.ndim == 0:
+    if isinstance(score, Real) or (isinstance(score, np.ndarray) and score.ndim == 0):
         return float(score)
     shape = f" of shape {score.shape}" if isinstance(score, np.ndarray) else ""
     raise ConfigError(
@@ -123,27 +119,22 @@ def obstacle(attack: Attack, audited: Audited, said: Mapping[Party, Responses]) 
             continue
         if query.party not in said:
             return ABSENT[query.party]
-        if query.transform not in said[query.party].replies:
-            return said[query.party].unasked.get(
-                query.transform, f"{query.transform} was not asked"
-            )
-    if attack.same_tokens:
-        asked = [
-            said[query.party].replies["as_is"]
-            for query in attack.queries
-            if query.transform == "as_is"
-        ]
-        read = [
-            in_common([cast("TokenStats", replies[id_]) for replies in asked])
-            for id_ in audited.ids
-        ]
-        other = sum(len({tuple(one.ids_T.tolist()) for one in common or ()}) > 1 for common in read)
-        if other:
-            return (
-                f"the two models read {other} of {len(audited.ids)} records as other tokens "
-                "(use reference_per_byte)"
-            )
-    return ""
+        replies, unasked = said[query.party].replies, said[query.party].unasked
+        if query.transform not in replies:
+            return unasked.get(query.transform, f"{query.transform} was not asked")
+    if not attack.same_tokens:
+        return ""
+    asked = [said[query.party].replies for query in attack.queries if query.transform == "as_is"]
+    other = 0
+    for id_ in audited.ids:
+        common = in_common([cast("TokenStats", replies["as_is"][id_]) for replies in asked])
+        other += len({tuple(one.ids_T.tolist()) for one in common or ()}) > 1
+    if not other:
+        return ""
+    return (
+        f"the two models read {other} of {len(audited.ids)} records as other tokens "
+        "(use reference_per_byte)"
+    )
 
 
 def score_table(
@@ -190,16 +181,10 @@ def score_rows(audited: Audited, model: str, attack: str, scores: Array) -> pa.T
     """Return an attack's scores float64[n] of a model as rows of audit/scores.parquet."""
     import pyarrow as pa
 
-    n = len(audited.ids)
-    columns = [
-        [model] * n,
-        audited.ids,
-        audited.parts,
-        audited.groups,
-        [attack] * n,
-        scores.tolist(),
-    ]
-    return pa.table(dict(zip(score_schema().names, columns, strict=True)), schema=score_schema())
+    n, schema = len(audited.ids), score_schema()
+    texts = [[model] * n, audited.ids, audited.parts, audited.groups, [attack] * n]
+    columns = dict(zip(schema.names, [*texts, scores.tolist()], strict=True))
+    return pa.table(columns, schema=schema)
 
 
 def score_schema() -> pa.Schema:
@@ -234,53 +219,37 @@ def membership_results(
     for model, attack in read.pairs:
         scored = read.of(model, attack)
         n, members = len(scored.scores), int(scored.is_member.sum())
-        row = replace(
-            base, model=model, attack=attack, dataset="private vs nonmembers", level=level, n=n
-        )
-        row = replace(row, n_members=members, n_nonmembers=n - members)
-        if scored.dropped:
-            asked = n + scored.dropped
+        row = replace(base, model=model, attack=attack, dataset="private vs nonmembers")
+        row = replace(row, level=level, n=n, n_members=members, n_nonmembers=n - members)
+        if missing := scored.dropped:
             LOG.warning(
-                "%s on %s: %d of %d records have no score", attack, model, scored.dropped, asked
+                "%s on %s: %d of %d records have no score", attack, model, missing, n + missing
             )
-            results.append(replace(row, metric="nan_scores", value=float(scored.dropped), n=asked))
+            lost = replace(row, metric="nan_scores", value=float(missing), n=n + missing)
+            results.append(lost)
         try:
-            interval = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
+            auc = scored.auc(level)
         except UserError as error:
-            results.append(replace(row, metric="auc", value=float("nan"), reason=error.what))
+            results.append(replace(row, metric="auc", value=math.nan, reason=error.what))
             continue
-        results.append(
-            replace(row, metric="auc", value=interval.value, low=interval.low, high=interval.high)
-        )
+        results.append(measured_row(row, "auc", auc))
         for fpr in fprs:
-            results += rate_results(scored, fpr, level, row)
+            results += rate_results(scored, replace(row, fpr=fpr))
     return results
 
 
-def rate_results(scored: Scored, fpr: float, level: float, row: Result) -> list[Result]:
-    """Compute TPR at one FPR, with the true rate's interval, and the FPR achieved."""
-    row = replace(row, fpr=fpr)
+def rate_results(scored: Scored, row: Result) -> list[Result]:
+    """Compute the TPR at a row's FPR, with the true rate's interval, and the FPR achieved."""
+    clusters = scored.clusters
     try:
-        rate = tpr_at_fpr(scored.scores, scored.is_member, fpr, level, clusters=scored.clusters)
+        rate = tpr_at_fpr(scored.scores, scored.is_member, row.fpr, row.level, clusters=clusters)
     except UserError as error:
-        needed = math.ceil(3 / fpr - 1e-9)
-        row = replace(row, metric="tpr_at_fpr", value=float("nan"))
-        return [replace(row, needed=needed, reason=error.what)]
+        needed = math.ceil(3 / row.fpr - 1e-9)
+        row = replace(row, metric="tpr_at_fpr", value=math.nan, needed=needed)
+        return [replace(row, reason=error.what)]
+    found = replace(row, metric="tpr_at_fpr", n=rate.n)
+    achieved = replace(row, metric="achieved_fpr", value=rate.achieved_fpr, n=rate.n_nonmembers)
     return [
-        replace(
-            row,
-            metric="tpr_at_fpr",
-            value=rate.value,
-            low=rate.low,
-            high=rate.high,
-            n=rate.n,
-        ),
-        replace(
-            row,
-            metric="achieved_fpr",
-            value=rate.achieved_fpr,
-            low=rate.achieved_fpr_low,
-            high=rate.achieved_fpr_high,
-            n=rate.n_nonmembers,
-        ),
+        replace(found, value=rate.value, low=rate.low, high=rate.high),
+        replace(achieved, low=rate.achieved_fpr_low, high=rate.achieved_fpr_high),
     ]

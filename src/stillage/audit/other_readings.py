@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.audit.control_scores import CONTROLS
+from stillage.audit.control_models import CONTROLS
 from stillage.audit.draw_records import some_records
 from stillage.audit.reading import Losses, check_reading, in_quarters, unigram_nats
 from stillage.audit.sight import (
@@ -304,15 +304,14 @@ def sight_checks(
 
 def learned_intervals(scores: pa.Table, level: float) -> dict[str, dict[str, Interval]]:
     """Return AUC intervals of all attacks on the models that may have learned members."""
-    from stillage.audit.scores import BLIND, Scores, is_cross_fitted
+    from stillage.audit.scores import BLIND, Scores
 
     intervals: dict[str, dict[str, Interval]] = {}
     read = Scores(scores)
     for model, attack in read.pairs:
         scored = read.of(model, attack)
         if model not in (BLIND, *CONTROLS) and scored.has_both:
-            interval = scored.auc(level, cross_fitted=is_cross_fitted(model, attack))
-            intervals.setdefault(model, {})[attack] = interval
+            intervals.setdefault(model, {})[attack] = scored.auc(level)
     return intervals
 
 

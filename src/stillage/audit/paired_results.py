@@ -15,20 +15,12 @@ from stillage.types import Result
 def paired_results(
     rows: Sequence[Result], tests: Sequence[PairedTest], unit: str = "difference of AUC"
 ) -> list[Result]:
-    """Fill in differences, with p and Holm's p over all of them."""
+    """Fill in the rows' differences, with p and Holm's p over all of them."""
     if not tests:
         return []
     adjusted = holm(np.array([test.p for test in tests])).tolist()
-    return [
-        replace(
-            row,
-            value=test.difference,
-            low=test.low,
-            high=test.high,
-            unit=unit,
-            p=float(test.p),
-            p_adjusted=p,
-            tests=len(tests),
-        )
-        for row, test, p in zip(rows, tests, adjusted, strict=True)
-    ]
+    filled = []
+    for row, test, p in zip(rows, tests, adjusted, strict=True):
+        row = replace(row, value=test.difference, low=test.low, high=test.high, unit=unit)
+        filled.append(replace(row, p=float(test.p), p_adjusted=p, tests=len(tests)))
+    return filled

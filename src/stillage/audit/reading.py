@@ -12,8 +12,8 @@ from itertools import compress
 
 import numpy as np
 
-from stillage.audit.sight import CLEARLY, UNUSABLE
-from stillage.audit.validity import Check, Value
+from stillage.audit.sight import CLEARLY
+from stillage.audit.validity import UNUSABLE, Check, Value
 from stillage.evaluate.quality import likelihood_results
 from stillage.functional.readings import in_common
 from stillage.types import Array, Record, Result, TokenStats

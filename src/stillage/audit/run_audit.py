@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,19 +16,14 @@ from stillage.audit.beyond_control import beyond_control_results
 from stillage.audit.blind import blind_scores
 from stillage.audit.blind_features import marked_text
 from stillage.audit.by_group import rates_by_group, recitals_by_group
-from stillage.audit.control_scores import CONTROLS
+from stillage.audit.control_models import CONTROLS
 from stillage.audit.detectable import power_results
 from stillage.audit.extraction import extraction_results, recited_more_results, with_groups
 from stillage.audit.given import scoring_model
 from stillage.audit.inherited import inheritance_results
 from stillage.audit.judge import judge_audit
 from stillage.audit.material import gather_material
-from stillage.audit.membership import (
-    blind_rows,
-    left_out_results,
-    membership_results,
-    score_table,
-)
+from stillage.audit.membership import blind_rows, left_out_results, membership_results, score_table
 from stillage.audit.memorization import memorization_results
 from stillage.audit.other_readings import Sight, see, sight_checks, together
 from stillage.audit.partners import (
@@ -63,10 +59,7 @@ class AuditTables:
 
 
 def run_audit(
-    records: AuditRecords,
-    models: AuditModels,
-    settings: AuditSettings,
-    facts: TrainingFacts,
+    records: AuditRecords, models: AuditModels, settings: AuditSettings, facts: TrainingFacts
 ) -> AuditTables:
     """Measure membership leakage, extraction and validity of every model.
 
@@ -109,21 +102,12 @@ def run_audit(
     results += recital_rows(scores, extraction, memorization, settings)
     results += rows_by_group(records, scores, extraction, settings)
     seen = sight_checks(models.audited, together(sights), readings, scores, settings.audit.level)
-    validity = judge_audit(
-        records,
-        models.audited,
-        facts,
-        scores,
-        readings,
-        settings,
-        seen,
-    )
     return AuditTables(
         scores=scores,
         extraction=extraction,
         memorization=memorization,
         results=results,
-        validity=validity,
+        validity=judge_audit(records, models.audited, facts, scores, readings, settings, seen),
         counterfactual=shadowed.counterfactual,
     )
 
@@ -161,17 +145,11 @@ def membership_rows(scores: pa.Table, settings: AuditSettings) -> list[Result]:
 
 
 def reading_rows(
-    records: AuditRecords,
-    stats: Mapping[str, Mapping[str, TokenStats]],
-    settings: AuditSettings,
+    records: AuditRecords, stats: Mapping[str, Mapping[str, TokenStats]], settings: AuditSettings
 ) -> list[Result]:
     """Measure how well each model reads the nonmembers; stats: by model and record id."""
     audited = records.audited
-    unmet = [
-        record
-        for record, is_member in zip(records.records, audited.is_member, strict=True)
-        if not is_member
-    ]
+    unmet = list(compress(records.records, ~audited.is_member))
     clusters = audited.clusters[~audited.is_member]
     return reading_results(stats, unmet, clusters, level=settings.audit.level, base=settings.base)
 
@@ -201,7 +179,7 @@ def rows_by_group(
         return []
     labels, level = records.labels(columns), settings.audit.level
     return [
-        *slice_results(scores, labels, columns, level=level, base=base),
-        *rates_by_group(scores, labels, columns, fprs=settings.audit.fprs, level=level, base=base),
-        *recitals_by_group(extraction, labels, columns, level=level, base=base),
+        *slice_results(scores, labels, level=level, base=base),
+        *rates_by_group(scores, labels, fprs=settings.audit.fprs, level=level, base=base),
+        *recitals_by_group(extraction, labels, level=level, base=base),
     ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stillage.audit.attacks import FITTED_ATTACKS
-from stillage.audit.blind import blind_interval
+from stillage.audit.blind import N_FOLDS
 from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.stats import Interval, auc_interval
@@ -24,9 +24,10 @@ BLIND = "blind"
 """The model name under which attacks that see no model are listed."""
 
 
-def is_cross_fitted(model: str, attack: str) -> bool:
-    """Tell out-of-fold scores of something that was fitted to members and nonmembers."""
-    return model == BLIND or (attack in FITTED_ATTACKS and FITTED_ATTACKS[attack].learns == "both")
+def folds_of(model: str, attack: str) -> int:
+    """Count the folds of an attack that learns from members and nonmembers; 0: it learns none."""
+    is_fitted = attack in FITTED_ATTACKS and FITTED_ATTACKS[attack].learns == "both"
+    return N_FOLDS if model == BLIND or is_fitted else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Scored:
     scores: Array
     is_member: Array
     clusters: Array  # int: equal for near-duplicates
+    n_folds: int = 0  # as `folds_of`
     dropped: int = 0  # records left out, as they have no score
     ids: Array = field(default_factory=lambda: np.array([]))
     groups: Array = field(default_factory=lambda: np.array([]))  # of near-duplicates; "": alone
@@ -50,13 +52,11 @@ class Scored:
         """The score of each record."""
         return dict(zip(self.ids.tolist(), self.scores.tolist(), strict=True))
 
-    def auc(self, level: float, *, cross_fitted: bool = False) -> Interval:
-        """Give the AUC with its interval; a cross-fitted attacker's is wider.
-
-        Errors as stats.roc_auc.
-        """
-        interval = blind_interval if cross_fitted else auc_interval
-        return interval(self.scores, self.is_member, level, clusters=self.clusters)
+    def auc(self, level: float) -> Interval:
+        """Compute the AUC with its interval, wider over folds. Errors as stats.roc_auc."""
+        return auc_interval(
+            self.scores, self.is_member, level, clusters=self.clusters, n_folds=self.n_folds
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +74,8 @@ class Aligned:
         Returns scores, membership and clusters.
         """
         fine = np.isfinite([self.scores[name] for name in names]).all(axis=0)
-        return (
-            [self.scores[name][fine] for name in names],
-            self.is_member[fine],
-            self.clusters[fine],
-        )
+        scores = [self.scores[name][fine] for name in names]
+        return scores, self.is_member[fine], self.clusters[fine]
 
     def compares(self, *names: str) -> bool:
         """Tell whether all have scores of members and nonmembers in common."""
@@ -106,9 +103,10 @@ class Scores:
                 f"missing columns: {', '.join(missing)}",
                 "Audit again, with the command that made them and another --out.",
             )
-        self.model, self.attack, self.id, self.part, self.group, self.score = (
+        self.model, self.attack, self.id, part, self.group, self.score = (
             table.column(name).to_numpy(zero_copy_only=False) for name in names
         )
+        self.is_member = part == "private"
         self.cluster = cluster_numbers(self.id.tolist(), self.group.tolist())
         self.pairs: list[tuple[str, str]] = list(
             dict.fromkeys(zip(self.model.tolist(), self.attack.tolist(), strict=True))
@@ -130,8 +128,9 @@ class Scores:
         kept = chosen if with_missing else chosen & np.isfinite(self.score)
         return Scored(
             scores=self.score[kept],
-            is_member=self.part[kept] == "private",
+            is_member=self.is_member[kept],
             clusters=self.cluster[kept],
+            n_folds=folds_of(model, attack),
             dropped=int(chosen.sum() - kept.sum()),
             ids=self.id[kept],
             groups=self.group[kept],
@@ -144,51 +143,38 @@ class Scores:
         """
         chosen = [name for name in models or self.models if name != BLIND]
         by_attack: dict[str, Aligned] = {}
-        for attack in dict.fromkeys(attack for model, attack in self.pairs if model in chosen):
-            by_model: dict[str, Scored] = {}
-            for model in (name for name, known in self.pairs if known == attack and name in chosen):
-                one = self.by_id((self.model == model) & (self.attack == attack))
-                first = next(iter(by_model), model)
-                if by_model and not np.array_equal(by_model[first].ids, one.ids):
-                    raise DataError(
-                        f"The {attack} attack scored different records on different models.",
-                        f"{len(by_model[first].ids)} records on {first}, {len(one.ids)} on {model}",
-                        "Score the same records with every model.",
-                    )
-                by_model[model] = one
-            last = list(by_model.values())[-1]
-            by_attack[attack] = Aligned(
-                ids=tuple(last.ids),
-                is_member=last.is_member,
-                clusters=last.clusters,
-                scores={model: one.scores.astype(np.float64) for model, one in by_model.items()},
-            )
+        for model, attack in self.pairs:
+            if model not in chosen:
+                continue
+            rows = np.flatnonzero((self.model == model) & (self.attack == attack))
+            rows = rows[np.argsort(self.id[rows], kind="stable")]
+            ids = tuple(self.id[rows])
+            one = by_attack.setdefault(attack, self._joined(rows, {}))
+            if one.ids != ids:
+                raise DataError(
+                    f"The {attack} attack scored different records on different models.",
+                    f"{len(one.ids)} records on {next(iter(one.scores))}, {len(ids)} on {model}",
+                    "Score the same records with every model.",
+                )
+            scores = self.score[rows].astype(np.float64)
+            by_attack[attack] = replace(one, scores={**one.scores, model: scores})
         return by_attack
 
     def attacks_on(self, model: str) -> Aligned:
         """Give every attack's scores of one model, by record id; NaN where one has none."""
-        records = self.by_id(self.model == model)
-        ids, first = np.unique(records.ids.astype(str), return_index=True)
+        ids, first = np.unique(self.id[self.model == model].astype(str), return_index=True)
         scores: dict[str, Array] = {}
         for attack in self.attacks(model):
             one = self.of(model, attack)
             scores[attack] = np.full(ids.size, np.nan)
             scores[attack][np.searchsorted(ids, one.ids.astype(str))] = one.scores
-        return Aligned(
-            ids=tuple(ids.tolist()),
-            is_member=records.is_member[first],
-            clusters=records.clusters[first],
-            scores=scores,
-        )
+        return self._joined(np.flatnonzero(self.model == model)[first], scores)
 
-    def by_id(self, chosen: Array) -> Scored:
-        """Order the chosen rows by record id, those without a score included."""
-        rows = np.flatnonzero(chosen)
-        rows = rows[np.argsort(self.id[rows], kind="stable")]
-        return Scored(
-            scores=self.score[rows],
-            is_member=self.part[rows] == "private",
+    def _joined(self, rows: Array, scores: Mapping[str, Array]) -> Aligned:
+        """Put scores beside what the table says of these rows' records."""
+        return Aligned(
+            ids=tuple(self.id[rows]),
+            is_member=self.is_member[rows],
             clusters=self.cluster[rows],
-            ids=self.id[rows],
-            groups=self.group[rows],
+            scores=scores,
         )

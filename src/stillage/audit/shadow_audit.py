@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.audit.attacks import FITTED_ATTACKS, SHADOW_ATTACKS
-from stillage.audit.audit_records import SIDES, AuditRecords
+from stillage.audit.audit_records import AuditRecords
 from stillage.audit.design import draw_design, shadow_name
 from stillage.audit.fitted import fitted_scores
 from stillage.audit.given import AuditModel, AuditModels, AuditSettings, scoring_model
@@ -18,7 +18,7 @@ from stillage.audit.shadow import counterfactual_rows, keep, shadow_scores
 from stillage.data.tokenise import make_examples
 from stillage.errors import ConfigError, DataError
 from stillage.models.limits import stated_context, weights_key
-from stillage.types import Array, FittedAttack, Record, Result, ShadowAttack, TokenStats
+from stillage.types import SIDES, Array, FittedAttack, Record, Result, ShadowAttack, TokenStats
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,49 +12,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillage.audit.validity import NAN_TOLERANCE, Check, Fault, Value, chance_p
+from stillage.audit.validity import NAN_TOLERANCE, UNUSABLE, Check, Value, chance_p
 from stillage.functional.stats import Interval
 from stillage.types import Array, TokenStats
 
-UNUSABLE: Fault = "unusable scores"
 MOST_CUT = 0.5  # share of the records that may be cut before "no leak" says too little about them
 LEAST_READ = 0.5  # share of the responses' tokens that must be scored
 CLEARLY = 0.05  # share of the loss that clearly tells two ways of reading, or one from a guess
 SURE = 0.001  # p-value of a paired comparison of two ways of reading
 WINDOW = 4  # tokens in a row whose log-probabilities do not come out equal by chance
-SURPRISE = (
-    1e-3  # nats: below it, log-probabilities of different texts are equal because all are nearly 0
-)
+SURPRISE = 1e-3
+"""Nats; below it, log-probabilities of different texts are equal because all are nearly 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """How much of the records one model read.
+    """How much of the records one model read."""
 
-    cut, of n: lost a part; response: share of the responses' tokens scored. must: the model was
-    trained elsewhere, on an unknown part of them.
-    """
-
-    cut: int
+    cut: int  # records that lost a part
     n: int
-    response: float
-    must: bool
+    response: float  # share of the responses' tokens scored
+    must: bool  # the model was trained elsewhere, on an unknown part of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
-    """Another way of reading a sample of records, compared with the run's.
-
-    Nats per token of each record, float64[n]. what: the other way, in words; fix: the setting that
-    chooses it. Equal tokens only are compared.
-    """
+    """Another way of reading a sample of records, compared with the run's on equal tokens."""
 
     model: str
-    what: str
-    fix: str
-    used_N: Array
-    other_N: Array
+    what: str  # the other way, in words
+    fix: str  # the setting that chooses it
+    used_N: Array  # nats per token of each record, in the run's way
+    other_N: Array  # the same, in the other way
     is_member: Array
+
+    @property
+    def sides(self) -> list[tuple[str, Array, Array]]:
+        """Name, and nats in both ways, of the members and of the nonmembers."""
+        sides = (("members", self.is_member), ("nonmembers", ~self.is_member))
+        return [(name, self.used_N[side], self.other_N[side]) for name, side in sides]
 
 
 def check_share_read(shares: Mapping[str, Share]) -> Check:
@@ -75,13 +71,13 @@ def check_share_read(shares: Mapping[str, Share]) -> Check:
             little.append(f"{model}: {values[model]}")
     least = min((share.response for share in shares.values()), default=1.0)
     most = max((share.cut / max(1, share.n) for share in shares.values()), default=0.0)
-    detail = (
-        "Too little of the records was read to say what a model keeps of them "
-        f"({'; '.join(little)}). Raise data.max_tokens and data.max_prompt_tokens, or give records "
-        "cut to what is to be audited."
-        if little
-        else f"{least:.1%} of the responses' tokens were scored, and {most:.1%} of the records cut."
-    )
+    detail = f"{least:.1%} of the responses' tokens were scored, and {most:.1%} of the records cut."
+    if little:
+        detail = (
+            "Too little of the records was read to say what a model keeps of them "
+            f"({'; '.join(little)}). Raise data.max_tokens and data.max_prompt_tokens, or give "
+            "records cut to what is to be audited."
+        )
     return Check(name="share_read", passed=not little, fault=UNUSABLE, detail=detail, values=values)
 
 
@@ -95,28 +91,22 @@ def check_layout(others: Sequence[Other]) -> Check:
     values: dict[str, Value] = {}
     wrong: list[str] = []
     for other in others:
-        sides = [
-            (name, other.used_N[side], other.other_N[side])
-            for name, side in (("members", other.is_member), ("nonmembers", ~other.is_member))
-        ]
         values[f"{other.model}, {other.what}"] = "; ".join(
             f"{another.mean():.2f} instead of {used.mean():.2f} nats per token on "
             f"{used.size} {name}"
-            for name, used, another in sides
+            for name, used, another in other.sides
             if used.size
         )
-        better = [one for one in sides if clearly_lower(one[2], one[1])]
+        better = [one for one in other.sides if clearly_lower(one[2], one[1])]
         if better:
             name, used, another = better[0]
             wrong.append(
                 f"{other.model} reads {name} better {other.what} "
                 f"({another.mean():.2f} instead of {used.mean():.2f} nats per token): {other.fix}"
             )
-    detail = (
-        f"Records are not read as the model was taught to: {'; '.join(wrong)}."
-        if wrong
-        else f"None of {len(others)} other ways of reading the records suits a model better."
-    )
+    detail = f"None of {len(others)} other ways of reading the records suits a model better."
+    if wrong:
+        detail = f"Records are not read as the model was taught to: {'; '.join(wrong)}."
     return Check(name="layout", passed=not wrong, fault=UNUSABLE, detail=detail, values=values)
 
 
@@ -131,24 +121,16 @@ def check_prompts(others: Sequence[Other], without: Sequence[Other] = ()) -> Che
     values: dict[str, Value] = {}
     unused, left_out = [], []
     for other in others:
-        gain_N = other.other_N - other.used_N
-        values[other.model] = (
-            f"{gain_N.mean():.3f} nats per token less with the record's own prompt"
-        )
-        if not any(
-            lower(other.used_N[side], other.other_N[side])
-            for side in (other.is_member, ~other.is_member)
-        ):
+        gain = (other.other_N - other.used_N).mean()
+        values[other.model] = f"{gain:.3f} nats per token less with the record's own prompt"
+        if not any(lower(used, another) for _, used, another in other.sides):
             unused.append(other.model)
     for other in without:
         values[other.model] = (
             f"{other.other_N.mean():.2f} {other.what}, {other.used_N.mean():.2f} nats per "
             "token without"
         )
-        if not any(
-            clearly_lower(other.used_N[side], other.other_N[side])
-            for side in (other.is_member, ~other.is_member)
-        ):
+        if not any(clearly_lower(used, another) for _, used, another in other.sides):
             left_out.append(other.model)
     if left_out:
         detail = (
@@ -190,12 +172,11 @@ def check_repeats(stats_by_model: Mapping[str, Sequence[TokenStats]]) -> Check:
         suspect = repeated(stats)
         values[model] = int(suspect.sum())
         if suspect.sum() > NAN_TOLERANCE * suspect.size:
-            wrong.append(f"{int(suspect.sum())} of {suspect.size} under {model}")
-    detail = (
-        f"Records of different texts have the same scores, token by token: {', '.join(wrong)}."
-        if wrong
-        else "No two different texts have the same scores, token by token."
-    )
+            wrong.append(f"{values[model]} of {suspect.size} under {model}")
+    detail = "No two different texts have the same scores, token by token."
+    if wrong:
+        said = ", ".join(wrong)
+        detail = f"Records of different texts have the same scores, token by token: {said}."
     return Check(name="repeats", passed=not wrong, fault=UNUSABLE, detail=detail, values=values)
 
 
@@ -205,15 +186,13 @@ def check_adapters(largest_by_model: Mapping[str, float]) -> Check:
     largest_by_model: the largest weight of the factor that starts at 0.
     """
     idle = sorted(model for model, largest in largest_by_model.items() if not largest > 0)
-    detail = (
-        f"The adapter of {', '.join(idle)} changes nothing: its weights are 0. It was never "
-        "trained, or saved before it was."
-        if idle
-        else f"Every adapter changes its model ({len(largest_by_model)} of them)."
-    )
-    values: dict[str, Value] = {
-        f"{model}, largest weight": value for model, value in largest_by_model.items()
-    }
+    detail = f"Every adapter changes its model ({len(largest_by_model)} of them)."
+    if idle:
+        detail = (
+            f"The adapter of {', '.join(idle)} changes nothing: its weights are 0. It was never "
+            "trained, or saved before it was."
+        )
+    values = {f"{model}, largest weight": value for model, value in largest_by_model.items()}
     return Check(name="adapter", passed=not idle, fault=UNUSABLE, detail=detail, values=values)
 
 
@@ -245,21 +224,19 @@ def check_positive_control(
     said = f"{best}: AUC {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
     values: dict[str, Value] = {"teacher": said}
     better = [
-        f"{model} ({attack} {auc_by_attack[model][attack].value:.3f})"
-        for model in sorted(auc_by_attack)
+        f"{model} ({attack} {aucs[attack].value:.3f})"
+        for model, aucs in sorted(auc_by_attack.items())
         if model != "teacher"
         for attack in names
-        if attack in auc_by_attack[model]
-        and auc_by_attack[model][attack].low > teacher[attack].high
+        if attack in aucs and aucs[attack].low > teacher[attack].high
     ]
+    swapped = ""
     if better:
         values["above the teacher"] = better
-    swapped = (
-        f" Members show more in {', '.join(better[:2])} than in the teacher: were the two "
-        "folders swapped?"
-        if better
-        else ""
-    )
+        swapped = (
+            f" Members show more in {', '.join(better[:2])} than in the teacher: were the two "
+            "folders swapped?"
+        )
     if seen:
         detail = f"The audit sees the members in the teacher ({said}).{swapped}"
     else:

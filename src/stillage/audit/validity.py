@@ -8,7 +8,6 @@ be printed, that heads the report.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
@@ -19,26 +18,20 @@ from stillage.audit.detectable import Visible, sight_of
 from stillage.functional.stats import Interval, auc_interval
 from stillage.types import Array
 
-Verdict = Literal[
-    "valid",
-    "too few records to tell",
-    "cannot tell leakage from a difference of the groups",
-    "contaminated",
-    "unusable scores",
-]
 Fault = Literal[
     "cannot tell leakage from a difference of the groups", "contaminated", "unusable scores"
 ]
+Verdict = Literal["valid", "too few records to tell"] | Fault
 Value = float | int | str | Sequence[str]
 
+CONTAMINATED: Fault = "contaminated"
+UNUSABLE: Fault = "unusable scores"
 SHIFT: Fault = "cannot tell leakage from a difference of the groups"
+WORST_FIRST = (CONTAMINATED, UNUSABLE, SHIFT)
 TOO_FEW: Verdict = "too few records to tell"
 STRICT = 0.999  # level of a check that stands alone
-WORST_FIRST: tuple[Fault, ...] = ("contaminated", "unusable scores", SHIFT)
 SHOWN = 5  # ids listed in a check's values
 NAN_TOLERANCE = 0.01  # share of records that may lack a score; they move an AUC by as much at most
-
-NOTHING: Mapping[str, str] = {}
 
 STUDENT_SEES: frozenset[str] = frozenset({"public", "validation"})
 MAY_SEE: Mapping[str, frozenset[str]] = {
@@ -92,11 +85,9 @@ class Validity:
 
 
 def check_provenance(
-    ids_by_stage: Mapping[str, Collection[str]],
-    part_by_id: Mapping[str, str],
-    may_see: Mapping[str, frozenset[str]] = MAY_SEE,
+    ids_by_stage: Mapping[str, Collection[str]], part_by_id: Mapping[str, str]
 ) -> Check:
-    """Check that no record reached a stage that must not see it.
+    """Check that no record reached a stage that must not see it (MAY_SEE).
 
     Private records must not reach the student or the tokenizer, nonmembers no stage. ids_by_stage:
     the ids that each TRAINING stage read (tokenizer, teacher, student, their rollouts ...), not
@@ -104,28 +95,26 @@ def check_provenance(
     say what they are. An id of two parts (public and test may share records) counts as the one
     given here.
     """
-    wrong_parts: dict[str, Value] = {}
+    values: dict[str, Value] = {
+        f"records in {stage}": len(ids) for stage, ids in sorted(ids_by_stage.items())
+    }
+    leaks: list[str] = []
     for stage, ids in sorted(ids_by_stage.items()):
-        allowed = _may_see(stage, may_see)
-        wrong = Counter(part_by_id.get(id_, "unknown") for id_ in ids)
-        for part in sorted(set(wrong) - allowed):
-            wrong_parts[f"{part} in {stage}"] = wrong[part]
-            wrong_parts[f"{part} in {stage}, ids"] = sorted(
-                i for i in ids if part_by_id.get(i, "unknown") == part
-            )[:SHOWN]
-    leaks = [f"{count} {place}" for place, count in wrong_parts.items() if isinstance(count, int)]
-    said = (
-        f"Records where they must not be: {'; '.join(leaks)}."
-        if leaks
-        else "Every stage saw only its own records."
-    )
-    sizes = {f"records in {stage}": len(ids) for stage, ids in sorted(ids_by_stage.items())}
+        known = sorted((name for name in MAY_SEE if stage.startswith(name)), key=len)
+        allowed = MAY_SEE[known[-1]] if known else STUDENT_SEES
+        strange: dict[str, list[str]] = {}
+        for id_ in ids:
+            if (part := part_by_id.get(id_, "unknown")) not in allowed:
+                strange.setdefault(part, []).append(id_)
+        for part, found in sorted(strange.items()):
+            leaks.append(f"{len(found)} {part} in {stage}")
+            values[f"{part} in {stage}"] = len(found)
+            values[f"{part} in {stage}, ids"] = sorted(found)[:SHOWN]
+    detail = "Every stage saw only its own records."
+    if leaks:
+        detail = f"Records where they must not be: {'; '.join(leaks)}."
     return Check(
-        name="provenance",
-        passed=not leaks,
-        fault="contaminated",
-        detail=said,
-        values={**sizes, **wrong_parts},
+        name="provenance", passed=not leaks, fault=CONTAMINATED, detail=detail, values=values
     )
 
 
@@ -137,9 +126,7 @@ def chance_p(interval: Interval) -> float:
     """
     from scipy.special import ndtr, ndtri
 
-    low, high, value = (
-        min(max(limit, 1e-12), 1 - 1e-12) for limit in (interval.low, interval.high, interval.value)
-    )
+    low, high, value = np.clip([interval.low, interval.high, interval.value], 1e-12, 1 - 1e-12)
     error = (_logit(high) - _logit(low)) / (2 * float(ndtri((1 + interval.level) / 2)))
     p = min(1.0, 2 * float(ndtr(-abs(_logit(value)) / max(error, 1e-12))))
     return max(p, 1 - interval.level) if interval.contains(0.5) else p
@@ -153,20 +140,16 @@ def check_order(position: Array, is_member: Array, *, clusters: Array | None = N
     when the 99.9 % interval of the position's AUC excludes 0.5.
     """
     places = np.asarray(position, dtype=np.float64)
-    interval = auc_interval(places, is_member, level=STRICT, clusters=clusters)
-    sight = sight_of(places, np.asarray(is_member, dtype=bool), STRICT, clusters=clusters)
-    passed = interval.contains(0.5)
-    undecided = passed and sight.is_blind
-    says = "tells" if not passed else "is not seen to tell" if undecided else "says nothing"
-    detail = f"The place in the source file {says} about membership (AUC {interval.value:.3f})."
-    values: dict[str, Value] = {"auc": interval.value, "low": interval.low, "high": interval.high}
-    return Check(
-        name="order",
-        passed=passed,
-        fault=SHIFT,
-        detail=_with_sight(detail, passed, sight),
-        values=values | sight.values,
-        undecided=undecided,
+    auc = auc_interval(places, is_member, level=STRICT, clusters=clusters)
+    sight = sight_of(places, is_member, STRICT, clusters=clusters)
+    passed = auc.contains(0.5)
+    says = "tells" if not passed else "is not seen to tell" if sight.is_blind else "says nothing"
+    return _no_shift(
+        "order",
+        passed,
+        f"The place in the source file {says} about membership (AUC {auc.value:.3f}).",
+        {"auc": auc.value, "low": auc.low, "high": auc.high},
+        sight,
     )
 
 
@@ -181,22 +164,29 @@ def check_truncation(was_cut: Array, is_member: Array, *, clusters: Array | None
     cut, member = np.asarray(was_cut, dtype=bool), np.asarray(is_member, dtype=bool)
     scores = cut.astype(np.float64)
     p = chance_p(auc_interval(scores, member, level=STRICT, clusters=clusters))
-    counts = [f"{int((cut & side).sum())} of {int(side.sum())}" for side in (member, ~member)]
-    detail, values = (
-        f"{counts[0]} members and {counts[1]} nonmembers were cut short.",
-        dict[str, Value]({"p": p}),
+    inside, outside = (
+        f"{int((cut & side).sum())} of {int(side.sum())}" for side in (member, ~member)
     )
-    passed = p >= 1 - STRICT
-    if cut.all() or not cut.any():
-        return Check(name="truncation", passed=passed, fault=SHIFT, detail=detail, values=values)
-    sight = sight_of(scores, member, STRICT, clusters=clusters)
+    return _no_shift(
+        "truncation",
+        p >= 1 - STRICT,
+        f"{inside} members and {outside} nonmembers were cut short.",
+        {"p": p},
+        sight_of(scores, member, STRICT, clusters=clusters) if np.unique(cut).size > 1 else None,
+    )
+
+
+def _no_shift(
+    name: str, passed: bool, detail: str, values: Mapping[str, Value], sight: Visible | None
+) -> Check:
+    """Make a check of a difference of the groups, with what it would have seen of one."""
     return Check(
-        name="truncation",
+        name=name,
         passed=passed,
         fault=SHIFT,
-        detail=_with_sight(detail, passed, sight),
-        values=values | sight.values,
-        undecided=passed and sight.is_blind,
+        detail=f"{detail} {sight.words}" if passed and sight else detail,
+        values={**values, **(sight.values if sight else {})},
+        undecided=passed and sight is not None and sight.is_blind,
     )
 
 
@@ -210,15 +200,11 @@ def check_records(
         repeated = len(ids) - len(set(ids))
         if missing or strange or repeated:
             wrong[name] = f"{missing} missing, {strange} of other records, {repeated} repeated"
-    detail = (
-        "Scores of other records than those audited: "
-        f"{'; '.join(f'{k}: {v}' for k, v in sorted(wrong.items()))}."
-        if wrong
-        else f"Each of {len(ids_by_score)} score columns has all {len(expected)} records once."
-    )
-    return Check(
-        name="records", passed=not wrong, fault="contaminated", detail=detail, values=wrong
-    )
+    detail = f"Each of {len(ids_by_score)} score columns has all {len(expected)} records once."
+    if wrong:
+        said = "; ".join(f"{name}: {how}" for name, how in sorted(wrong.items()))
+        detail = f"Scores of other records than those audited: {said}."
+    return Check(name="records", passed=not wrong, fault=CONTAMINATED, detail=detail, values=wrong)
 
 
 def check_answers(scores_by_model: Mapping[str, Sequence[Array]]) -> Check:
@@ -228,10 +214,11 @@ def check_answers(scores_by_model: Mapping[str, Sequence[Array]]) -> Check:
     scores float64[n] of attacks that ask it about the record alone, in one order. A record without
     a finite score under all of them has no answer: counted, and tolerated up to 1 %.
     """
-    silent, values = [], dict[str, Value]()
+    silent, values, lost = [], dict[str, Value](), 0
     for model, columns in sorted(scores_by_model.items()):
         finite = np.isfinite(columns)
         missing, n = int((~finite.any(axis=0)).sum()), finite.shape[1]
+        lost += missing
         if missing:
             values[f"{model}, records without score"] = missing
         if missing > NAN_TOLERANCE * n:
@@ -240,16 +227,12 @@ def check_answers(scores_by_model: Mapping[str, Sequence[Array]]) -> Check:
             np.unique(column[kept]).size < 2 for column, kept in zip(columns, finite, strict=True)
         ):
             silent.append(f"{model} gives all {n} records one score")
-    lost = sum(value for value in values.values() if isinstance(value, int))
-    fine = (
-        "Every model scored every record."
-        if not lost
-        else f"{lost} scores are missing, within what is tolerated."
-    )
-    detail = f"Scores that say nothing: {'; '.join(silent)}." if silent else fine
-    return Check(
-        name="answers", passed=not silent, fault="unusable scores", detail=detail, values=values
-    )
+    detail = f"{lost} scores are missing, within what is tolerated."
+    if silent:
+        detail = f"Scores that say nothing: {'; '.join(silent)}."
+    elif not lost:
+        detail = "Every model scored every record."
+    return Check(name="answers", passed=not silent, fault=UNUSABLE, detail=detail, values=values)
 
 
 def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Check:
@@ -259,17 +242,13 @@ def check_sources(expected: Mapping[str, str], found: Mapping[str, str]) -> Chec
         for name in sorted(set(expected) | set(found))
         if expected.get(name) != found.get(name)
     }
-    detail = (
-        f"Scores were made with other inputs: {', '.join(wrong)}."
-        if wrong
-        else f"All {len(expected)} inputs of the scores are those of this run."
-    )
-    return Check(
-        name="sources", passed=not wrong, fault="contaminated", detail=detail, values=wrong
-    )
+    detail = f"All {len(expected)} inputs of the scores are those of this run."
+    if wrong:
+        detail = f"Scores were made with other inputs: {', '.join(wrong)}."
+    return Check(name="sources", passed=not wrong, fault=CONTAMINATED, detail=detail, values=wrong)
 
 
-def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Validity:
+def judge(checks: Sequence[Check], unchecked: Mapping[str, str] | None = None) -> Validity:
     """Return the verdict: the worst fault, else too few records, or valid.
 
     Contaminated if any such check fails, else unusable scores, else a shift. headline: the failed
@@ -283,13 +262,16 @@ def judge(checks: Sequence[Check], unchecked: Mapping[str, str] = NOTHING) -> Va
     )
     told = failed or [check for check in checks if check.undecided]
     verdict: Verdict = failed[0].fault if failed else TOO_FEW if told else "valid"
-    silent = [check.name for check in checks if check.says_nothing]
-    headline = f"All {len(checks) - len(silent)} validity checks passed."
-    headline += f" Open: {', '.join(silent)}." if silent else ""
-    if told:
-        headline = _needs(told) if not failed else " ".join(check.detail for check in told)
+    if failed:
+        headline = " ".join(check.detail for check in failed)
+    elif told:
+        headline = _needs(told)
+    else:
+        silent = [check.name for check in checks if check.says_nothing]
+        headline = f"All {len(checks) - len(silent)} validity checks passed."
+        headline += f" Open: {', '.join(silent)}." if silent else ""
     return Validity(
-        checks=tuple(checks), verdict=verdict, headline=headline, unchecked=dict(unchecked)
+        checks=tuple(checks), verdict=verdict, headline=headline, unchecked=dict(unchecked or {})
     )
 
 
@@ -302,17 +284,6 @@ def _needs(undecided: Sequence[Check]) -> str:
         f"There are {first['members']} members and {first['nonmembers']} nonmembers, and the "
         f"checks of whether the two differ by themselves ({names}) need {needed} of each."
     )
-
-
-def _with_sight(detail: str, passed: bool, sight: Visible) -> str:
-    """Add what would have been found to the detail of a check that found nothing."""
-    return f"{detail} {sight.words}" if passed else detail
-
-
-def _may_see(stage: str, may_see: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Return the parts a stage may see, by the longest listed beginning of its name."""
-    known = sorted((name for name in may_see if stage.startswith(name)), key=len)
-    return may_see[known[-1]] if known else STUDENT_SEES
 
 
 def _logit(share: float) -> float:

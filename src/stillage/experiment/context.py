@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from stillage.audit.shadow_audit import chosen_attacks
 from stillage.data.from_config import check_data
@@ -23,14 +21,12 @@ from stillage.plugins.plugin import Plugin, deciding
 from stillage.run.config import Config
 from stillage.run.folder import sha256_text
 from stillage.run.parse import to_plain
-from stillage.run.progress import Doing, watched
+from stillage.run.progress import Progress
 from stillage.run.ranges import check_numbers
 from stillage.run.stop import Stop
 from stillage.run.team import Team
 from stillage.types import Attack
 
-Progress = Callable[[str, Mapping[str, Any]], None]
-"""progress(stage, facts): told of a training or a loop over records, for a bar or a log line."""
 HARMLESS = ("out", "jobs", "track")
 """Settings that do not name an experiment: where it lies and how it is watched."""
 
@@ -50,10 +46,6 @@ class Context:
     def model(self, name: str) -> ModelSpec:
         """The model of that name; there must be one."""
         return next(spec for spec in self.specs if spec.name == name)
-
-    def doing(self, stage: str, model: str) -> Doing:
-        """Tell how far the loops of a stage are that concern one model."""
-        return watched(partial(self.progress, stage), model)
 
     @property
     def is_first(self) -> bool:

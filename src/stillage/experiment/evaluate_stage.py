@@ -80,9 +80,7 @@ def evaluate(context: Context, folder: Path) -> None:
     results += likelihood_results(stats, responses, level=level, base=base, clusters=clusters)
     if columns := config.data.slice_by:
         labels = group_labels(split, columns)
-        results += quality_by_group(
-            samples, BY_GROUP, labels, columns, group_of, level=level, base=base
-        )
+        results += quality_by_group(samples, BY_GROUP, labels, group_of, level=level, base=base)
     write_table(folder / "samples.parquet", samples)
     write_results(folder / "results.parquet", results)
 

@@ -23,8 +23,9 @@ from stillage.run.sweep import (
 )
 
 if TYPE_CHECKING:
-    from stillage.experiment.context import Context, Progress
+    from stillage.experiment.context import Context
     from stillage.plugins.plugin import Plugin
+    from stillage.run.progress import Progress
     from stillage.run.stop import Stop
     from stillage.run.team import Team
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.audit.control_models import CLEAN, CLEAN_TEACHER, CONTROLS, OF_STUDENTS, OUTSIDE
+from stillage.audit.control_models import CLEAN, CLEAN_TEACHER, CONTROLS_OF, OF_STUDENTS, OUTSIDE
 from stillage.report.run_view import RunView
 from stillage.report.wording import CHANCE
 from stillage.types import Result
@@ -79,7 +79,7 @@ def own_controls(view: RunView, model: str) -> tuple[str, ...]:
     """List the audited models that met neither the model's members nor its teacher."""
     audited = {row.model for row in view.results if row.metric == "auc"}
     return tuple(
-        name for name in CONTROLS.get(model, OF_STUDENTS) if name in audited and name != model
+        name for name in CONTROLS_OF.get(model, OF_STUDENTS) if name in audited and name != model
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stillage.audit.compare import RunScores, beyond_controls, compare, compare_means
-from stillage.audit.control_models import CONTROLS, OF_STUDENTS
+from stillage.audit.control_models import CONTROLS_OF, OF_STUDENTS
 from stillage.errors import DataError
 from stillage.report.cells import thousands
 from stillage.report.finished_runs import (
@@ -132,7 +132,7 @@ def control_scores(
     found: dict[str, list[RunScores]] = {}
     if any(one.verdict != "valid" for one in runs):
         return found
-    for control in CONTROLS.get(model, OF_STUDENTS):
+    for control in CONTROLS_OF.get(model, OF_STUDENTS):
         try:
             found[control] = [run_scores(one, control, attack) for one in runs]
         except DataError:

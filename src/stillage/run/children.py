@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from stillage.errors import Interrupted, UserError
+from stillage.run.progress import Progress
 from stillage.run.stages import Stage
 from stillage.run.stop import Stop
 
-Progress = Callable[[str, Mapping[str, Any]], None]
 POLL_S, DRAIN_S = 0.05, 10.0
 RESUMABLE = (Interrupted.exit_code, 130)
 PARENT = "--parent="

@@ -8,9 +8,11 @@ which go through JSON between processes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+Progress = Callable[[str, Mapping[str, Any]], None]
+"""progress(stage, facts): told of a training or a loop over records, for a bar or a log line."""
 Done = Callable[[int, int, float], None]
 """done(rows, of so many, share of the work, 0 to 1).
 
