@@ -74,7 +74,8 @@ def check_controls(
         for name, p in zip(names, adjusted, strict=True):
             auc = aucs[name]
             values[name] = (
-                f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], adjusted p {p:.2g}"
+                f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], "
+                f"adjusted p {p:.2g} (fails below {share:g})"
             )
             if p < share:
                 side = above if auc.value > 0.5 else below
