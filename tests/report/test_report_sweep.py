@@ -178,6 +178,8 @@ def test_one_variant_and_none_have_a_page_too(tmp_path: Path) -> None:
         "leakage of the student: one variant, s: AUC 0.80 [0.70, 0.90]",
         "quality of the student: one variant, s: needed part exact 0.90 [0.80, 1.00]",
     ]
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert "<h1>One variant, s: nothing to compare it with</h1>" in page
     bare = SweepView(
         title="t",
         points=full.points[3:],
