@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stillage.report.cells import number
+from stillage.report.cells import number, share
 from stillage.report.comparison_tables import variants_table
 from stillage.report.sweep_page import SweepPoint, SweepView, summary, write_sweep_report
 from stillage.types import Result
@@ -208,3 +208,4 @@ def test_no_pooled_auc_is_shaded_where_a_point_is_not_valid() -> None:
 def test_a_number_without_interval_says_why_not() -> None:
     same = replace(row("kd", "exact_match", 0.0), reason="the same in all seeds")
     assert number(same, 3).plain == "0.000 the same in all seeds"
+    assert share(same).plain == "0.0 % the same in all seeds"

@@ -25,7 +25,7 @@ from stillage.report.left_out_table import left_out_table
 from stillage.report.memorized_table import memorized_table
 from stillage.report.record_examples import exposed_table, generations, recited_table
 from stillage.report.run_view import RunView
-from stillage.report.section import Section
+from stillage.report.section import Section, shown_sections
 from stillage.report.signal_tables import divergence_table
 from stillage.report.tables import (
     auc_table,
@@ -109,7 +109,7 @@ def page(
             for name, table in digests(view, drawn).items()
         },
         "tables": tables(view, options),
-        "sections": measured_sections(view, sections),
+        "sections": shown_sections(view, sections),
         "generations": generations(view),
         "samples_hidden": view.samples is not None
         and view.records is None
@@ -121,18 +121,6 @@ def page(
         **facts(view),
     }
     return rendered("report.html.j2", parts)
-
-
-def measured_sections(
-    view: RunView, sections: Sequence[Section]
-) -> list[tuple[str, str, list[Table]]]:
-    """Make the sections of measures that have something to show: name, title, tables."""
-    made = [
-        (section.name, section.title, [without_dashes(one) or one for one in section.tables(view)])
-        for section in sections
-        if section.title
-    ]
-    return [one for one in made if one[2]]
 
 
 def typeset(text: str) -> str:
