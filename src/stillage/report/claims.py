@@ -132,10 +132,12 @@ def auc_claims(view: RunView, model: str) -> tuple[Claim, ...]:
 def auc_claim(view: RunView, row: Result) -> Claim:
     """Set an AUC beside the same attack's on the controls."""
     others = [view.result("auc", name, attack=row.attack) for name in own_controls(view, row.model)]
-    return beside(view, row, row.low > CHANCE, others, lambda other: auc_above(view, row, other))
+    return claim_beside(
+        view, row, row.low > CHANCE, others, lambda other: auc_above(view, row, other)
+    )
 
 
-def beside(
+def claim_beside(
     view: RunView,
     row: Result,
     shows: bool,
@@ -203,7 +205,7 @@ def tail_at(view: RunView, row: Result) -> Claim:
             row, other, difference(view, BEYOND, row, other, attack=row.attack, fpr=fpr)
         )
 
-    return beside(view, row, shows, others, is_above)
+    return claim_beside(view, row, shows, others, is_above)
 
 
 def extraction_pair(view: RunView, model: str) -> tuple[Result | None, Result | None]:
@@ -229,7 +231,7 @@ def recital_claim(view: RunView, model: str) -> Claim | None:
     def is_above(other: Result) -> bool:
         return share_above(members, other, difference(view, BEYOND_RECITED, members, other))
 
-    return beside(view, members, shows, others, is_above)
+    return claim_beside(view, members, shows, others, is_above)
 
 
 def share_above(row: Result, control: Result, paired: Result | None) -> bool:

@@ -95,7 +95,7 @@ def curve_table(view: RunView) -> Table | None:
         cells = [Cell(text=f"the teacher’s above {tau:g}")]
         for attack in attacks:
             row, floor = found.get((attack, "private")), found.get((attack, "nonmembers"))
-            cells += [Cell(text=str(row.n) if row else "–"), mean_above(row), mean_above(floor)]
+            cells += [Cell(text=str(row.n) if row else "–"), curve_cell(row), curve_cell(floor)]
         rows.append(tuple(cells))
     shown = [
         "share of tokens recited" if not attack else f"{words(attack)} score’s rank"
@@ -113,7 +113,7 @@ def curve_table(view: RunView) -> Table | None:
     return Table(caption=caption, columns=columns, rows=tuple(rows), note=note)
 
 
-def mean_above(row: Result | None) -> Cell:
+def curve_cell(row: Result | None) -> Cell:
     """Show a point of the curve; it has no number where no record is above."""
     return defined(replace(row, reason="no record above") if row and not row.n else row)
 
