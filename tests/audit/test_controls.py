@@ -44,6 +44,16 @@ def test_a_blind_attacker_is_caught_as_often_beside_81_controls_as_beside_3() ->
     assert caught[3] == caught[81] >= 6
 
 
+def test_every_p_stands_beside_the_level_below_which_a_control_fails() -> None:
+    is_member, rng = np.arange(200) < 100, generator(0, "levels")
+    families: tuple[Family, ...] = ("blind", "trained")
+    given = {family: control(family, rng.normal(size=200), is_member) for family in families}
+    values = check_controls(given).values
+    for family in families:
+        said = str(values[family]).partition(", adjusted p ")[2]
+        assert said.endswith(f" (fails below {FAMILY_LEVELS[family]:g})"), said
+
+
 def test_controls_at_chance_are_refused_no_oftener_than_stated() -> None:
     is_member, refused, repeats = np.arange(200) < 100, 0, 80
     for seed in range(repeats):

@@ -167,6 +167,8 @@ def test_signal_and_bound_are_shown_with_what_they_rest_on(asked: Path) -> None:
     ]
     means = [float(cell.text) for cell in signal.rows[0][2:6]]
     assert means[1] < means[0] < means[2] < means[3]  # a skewed KL: median, mean, 90 %, 99 %
+    assert [cell.small for cell in signal.rows[0][2:6]][-1] == "no interval"
+    assert "No interval: it takes 368 records that are no near-duplicates" in signal.note
     assert signal.rows[3][6].text == "1.00" and "loss score correlate at 1.00" in signal.note
     assert [cell.text for cell in bound.rows[0]] == ["student", "1.61", "0.90", "100"]
     assert (

@@ -44,7 +44,7 @@ def claimed(view: RunView) -> list[tuple[object, ...]]:
         (model, one.row.metric, one.row.attack, one.shows, one.is_attributed, control)
         for model in view.models
         for one in claims_of(view, model)
-        for control in [tuple((c.control, c.is_above, c.reads_as_well) for c in one.against)]
+        for control in [tuple((c.row.model, c.is_above, c.reads_as_well) for c in one.against)]
     ]
 
 

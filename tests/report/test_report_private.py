@@ -15,9 +15,11 @@ import pyarrow as pa
 import pytest
 
 from stillage.errors import DataError
-from stillage.report import write_report
+from stillage.report import RunView, write_report
+from stillage.report.cells import Cell, Table
 from stillage.report.group_names import shown_names
 from stillage.report.private import MASK, Disclosure, PrivateText, run_key
+from stillage.report.section import Section
 from stillage.run.config import ReportConfig
 from stillage.run.folder import (
     read_json,
@@ -304,3 +306,36 @@ def test_what_the_audit_did_not_name_itself_is_hidden() -> None:
     labels = ["name: Bo", "name: 4", "length: four", "length: 4", "name: 2 other values"]
     names = shown_names(labels, values, Disclosure(key=b"k"), is_known=True)
     assert set(names) == {"name: Bo", "name: 4", "length: four"}
+
+
+def sentences_of_a_plugin(view: RunView) -> list[Table]:
+    """A table with a member's secret in every place for text, beside names and numbers of ours."""
+    row = (Cell(text="student"), Cell(text=SECRET, small=SECRET), Cell(text="0.25", small=ID))
+    more = (Cell(text=f"{SECRET}, again"), Cell(text="private"), Cell(text="7"))
+    columns = ("model", SECRET, "auc")
+    return [Table(caption=f"On {SECRET}", columns=columns, rows=(row, more), note=f"Of {SECRET}.")]
+
+
+@pytest.mark.parametrize("has_records", [True, False])
+def test_what_a_plugin_writes_is_searched_like_answers(run: Path, has_records: bool) -> None:
+    plant(run)
+    texts = [name for name, kind in COLUMNS.items() if kind == "str"]
+    row = Result(run="", stage="mine", model="student", metric="sure", value=0.5)
+    named = replace(row, dataset="private", unit="share")
+    planted = {name: SECRET for name in texts if name not in ("run", "stage", "metric")}
+    write_results(run / "mine" / "results.parquet", [named, replace(row, **planted)])
+    if not has_records:
+        (run / "data" / "records.parquet").unlink()
+    section = Section(name="mine", title=f"About {SECRET}", tables=sentences_of_a_plugin)
+    write_report(run, ReportConfig(), title="the run", sections=[section])
+    written = everything_written(run).casefold()
+    assert [piece for piece in (*PIECES, ID) if piece in written] == []
+    page = html.unescape((run / "report" / "report.html").read_text(encoding="utf-8"))
+    mine = page.split('<section id="mine">')[1].split("</section>")[0]
+    assert "student" in mine and "private" in mine and ">auc<" in mine and MASK in mine
+    assert ("Of ████." in mine and "0.25" in mine) == has_records
+    rows = [one for one in read_results(run / "report" / "results.parquet") if one.stage == "mine"]
+    assert (rows[0].model, rows[0].dataset) == ("student", "private")
+    assert rows[1].model == rows[1].reason == MASK and rows[1].metric == "sure"
+    write_report(run, ReportConfig(show_text=True), title="the run", sections=[section])
+    assert f"Of {SECRET}." in (run / "report" / "report.html").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stillage.report.cells import number
+from stillage.report.cells import number, share
 from stillage.report.comparison_tables import variants_table
 from stillage.report.sweep_page import SweepPoint, SweepView, summary, write_sweep_report
 from stillage.types import Result
@@ -178,6 +178,8 @@ def test_one_variant_and_none_have_a_page_too(tmp_path: Path) -> None:
         "leakage of the student: one variant, s: AUC 0.80 [0.70, 0.90]",
         "quality of the student: one variant, s: needed part exact 0.90 [0.80, 1.00]",
     ]
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert "<h1>One variant, s: nothing to compare it with</h1>" in page
     bare = SweepView(
         title="t",
         points=full.points[3:],
@@ -206,3 +208,4 @@ def test_no_pooled_auc_is_shaded_where_a_point_is_not_valid() -> None:
 def test_a_number_without_interval_says_why_not() -> None:
     same = replace(row("kd", "exact_match", 0.0), reason="the same in all seeds")
     assert number(same, 3).plain == "0.000 the same in all seeds"
+    assert share(same).plain == "0.0 % the same in all seeds"

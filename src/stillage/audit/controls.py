@@ -56,7 +56,8 @@ def check_controls(
         adjusted = holm(np.array([chance_p(auc) for auc in aucs.values()])).tolist()
         for (name, auc), p in zip(aucs.items(), adjusted, strict=True):
             values[name] = (
-                f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], adjusted p {p:.2g}"
+                f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], "
+                f"adjusted p {p:.2g} (fails below {share:g})"
             )
             if p < share:
                 side = above if auc.value > 0.5 else below

@@ -47,33 +47,25 @@ def write_report(
     from stillage.run.results import write_results
 
     whole = read_run(run, [section.name for section in sections])
-    view, title = (
-        (replace(whole, sight=Disclosure(shows_all=True)), title)
-        if options.show_text
-        else discreet(whole, title)
-    )
-    is_hidden = (
-        view.config != whole.config
-    )  # the id is a hash of settings, some of which are not shown
+    if options.show_text:
+        view = replace(whole, sight=Disclosure(shows_all=True))
+    else:
+        view, title = discreet(whole, title)
+    is_hidden = view.config != whole.config  # the run's id is a hash of settings not all shown
 
     def named(run: str) -> str:
         return view.sight.keyed("run", run, 12) if run and is_hidden else run
 
-    judged, drawn = (
-        verdict(view),
-        pictures(view) | {picture.name: picture for picture in block_pictures(view)},
-    )
+    judged = verdict(view)
+    drawn = pictures(view) | {picture.name: picture for picture in block_pictures(view)}
     folder = run / "report"
     write_figures(folder, drawn.values())
-    write_results(
-        folder / "results.parquet",
-        [replace(row, run=named(run_id or row.run)) for row in view.results],
-    )
+    rows = [replace(row, run=named(run_id or row.run)) for row in view.results]
+    write_results(folder / "results.parquet", rows)
     lines = summary_lines(view, judged, title=title)
     write_text(folder / "summary.txt", "\n".join(lines) + "\n")
-    write_text(
-        folder / "report.html", page(view, judged, drawn, options, title=title, sections=sections)
-    )
+    html = page(view, judged, drawn, options, title=title, sections=sections)
+    write_text(folder / "report.html", html)
     return folder / "report.html"
 
 
@@ -90,7 +82,7 @@ def write_figures(folder: Path, drawn: Iterable[Picture]) -> None:
 
 
 def csv_text(columns: tuple[str, ...], rows: tuple[tuple[str | float | int, ...], ...]) -> str:
-    """Rows as CSV, floats with the digits that give them back exactly."""
+    """Write rows as CSV, floats with the digits that give them back exactly."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from stillage.report.claims import claims_of, family, rates
+from stillage.report.claims import claims_of, family
 from stillage.report.run_view import RunView
 from stillage.report.wording import joined, sentence, words
 from stillage.run.audit_config import AuditConfig
@@ -21,14 +21,11 @@ NOT_COMPUTED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """An upper limit in words, and whether it is harmless.
-
-    needed: how many records of each side would do; 0: not known.
-    """
+    """An upper limit in words, and whether it is harmless."""
 
     said: str
     is_harmless: bool
-    needed: int
+    needed: int  # records of each side that would do; 0: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,30 +33,22 @@ class Absence:
     """What it shows that nothing was found, in sentences."""
 
     is_shown: bool  # every upper limit is harmless, and what would have been found is known
-    too_few: (
-        str  # which limits are not harmless, and how many records would do; empty where all are
-    )
+    too_few: str  # the limits that are not harmless, and how many records would do; or empty
     detail: str  # the smallest leak that would have been found, and whether the teacher's was
 
 
 def absence(view: RunView, model: str) -> Absence:
-    """What the failure of every attack on a model shows."""
+    """Judge what the failure of every attack on a model shows."""
     limits = (auc_limit(view, model), tail_limit(view, model), *recital_limits(view, model))
     over = [limit for limit in limits if not limit.is_harmless]
-    needed = (
-        max((limit.needed for limit in over), default=0)
-        if all(limit.needed for limit in over)
-        else 0
-    )
-    enough = (
-        f" About {needed:,} members and as many nonmembers would do where nothing leaks."
-        if needed
-        else ""
-    )
+    said = sentence("; ".join(limit.said for limit in over)) if over else ""
+    if over and all(limit.needed for limit in over):
+        needed = max(limit.needed for limit in over)
+        said += f" About {needed:,} members and as many nonmembers would do where nothing leaks."
     smallest, teacher = smallest_words(view, model), silent_teacher_words(view, model)
     return Absence(
         is_shown=not over and bool(smallest) and not teacher,
-        too_few=f"{sentence('; '.join(limit.said for limit in over))}{enough}" if over else "",
+        too_few=said,
         detail=joined(smallest or NOT_COMPUTED, teacher),
     )
 
@@ -70,7 +59,8 @@ def auc_limit(view: RunView, model: str) -> Limit:
         float(view.setting("audit", "harmless_auc", HARMLESS_AUC)),
         widening(view, model),
     )
-    limits = [(upper_limit(row, wider), row.attack) for row in attack_aucs(view, model)]
+    aucs = (view.result("auc", model, attack=name) for name in family(view, model))
+    limits = [(upper_limit(row, wider), row.attack) for row in aucs if row is not None]
     highest, attack = max(limits, default=(1.0, view.primary_attack))
     over = [name for high, name in limits if not high < harmless]
     needed = max(
@@ -83,14 +73,8 @@ def auc_limit(view: RunView, model: str) -> Limit:
     return Limit(said=said, is_harmless=highest < harmless, needed=needed)
 
 
-def attack_aucs(view: RunView, model: str) -> list[Result]:
-    """The AUC of every attack on a model."""
-    rows = (view.result("auc", model, attack=name) for name in family(view, model))
-    return [row for row in rows if row is not None]
-
-
 def upper_limit(row: Result, wider: float) -> float:
-    """An AUC's upper limit, moved away from it on the logit scale."""
+    """Move an AUC's upper limit away from it on the logit scale, so many times as far."""
     if math.isnan(row.high) or row.high >= 1:
         return 1.0
     from scipy.special import expit, logit
@@ -100,16 +84,13 @@ def upper_limit(row: Result, wider: float) -> float:
 
 
 def widening(view: RunView, model: str) -> float:
-    """Tell how much further out joint limits lie than each attack's own.
+    """Tell how many times as far out limits for all attacks lie as each attack's own.
 
-    That level is the one that audit/detectable.py reckons with; Bonferroni's where the run
-    does not have it.
+    At the level that audit/detectable.py reckons with; Bonferroni's where the run has none.
     """
     from scipy.special import ndtri
 
-    known = [
-        row.level for row in view.results if row.metric == "detectable_auc" and row.model == model
-    ]
+    known = [row.level for row in view.rows("detectable_auc", model=model)]
     together = max(known, default=1 - (1 - view.level) / max(1, len(family(view, model))))
     return max(1.0, float(ndtri((1 + together) / 2) / ndtri((1 + view.level) / 2)))
 
@@ -117,16 +98,16 @@ def widening(view: RunView, model: str) -> float:
 def tail_limit(view: RunView, model: str) -> Limit:
     """Find the highest upper limit of the members found at the lowest FPR.
 
-    Where those limits were not computed: of the attack that was named first alone.
+    Of the attack that was named first alone, where those for all attacks were not computed.
     """
     harmless = float(view.setting("audit", "harmless_tpr", HARMLESS_TPR))
-    together = rates(view, model, "family_tpr")
+    together = view.rows("family_tpr", model=model)
     if together:
         found = max(together, key=lambda row: row.high)
         over = [row for row in together if not row.high < harmless]
         needed = max(map(needed_of, over), default=0)
     else:
-        own = [row for row in rates(view, model, "tpr_at_fpr") if row.attack == view.primary_attack]
+        own = view.rows("tpr_at_fpr", model=model, attack=view.primary_attack)
         found = min(own, key=lambda row: row.fpr, default=None)
         needed = needed_of(view.result("detectable_tpr", model, attack=view.primary_attack))
     if found is None or math.isnan(found.high):
@@ -145,7 +126,7 @@ def tail_limit(view: RunView, model: str) -> Limit:
 
 
 def recital_limits(view: RunView, model: str) -> tuple[Limit, ...]:
-    """Give the upper limit of what is recited of members beyond nonmembers.
+    """Find the upper limit of what is recited of members beyond nonmembers.
 
     None where nothing was to be recited. needed: the records of each side that keep the limit below
     what is harmless where none of them is recited; not known where so many were not enough.
@@ -159,18 +140,12 @@ def recital_limits(view: RunView, model: str) -> tuple[Limit, ...]:
         f"up to {100 * row.high:.1f} % more may be recited of members than of nonmembers, and "
         f"harmless is below {100 * harmless:g} %"
     )
-    return (
-        Limit(
-            said=said, is_harmless=row.high < harmless, needed=needed if 2 * needed > row.n else 0
-        ),
-    )
+    is_known = 2 * needed > row.n
+    return (Limit(said=said, is_harmless=row.high < harmless, needed=needed if is_known else 0),)
 
 
 def smallest_words(view: RunView, model: str) -> str:
-    """Say the smallest leak that the primary attack would have found.
-
-    Empty where that was not computed.
-    """
+    """Say the smallest leak that the primary attack would have found, if known."""
     auc, tpr = (
         view.result(name, model, attack=view.primary_attack)
         for name in ("detectable_auc", "detectable_tpr")
@@ -191,10 +166,7 @@ def smallest_words(view: RunView, model: str) -> str:
 
 
 def silent_teacher_words(view: RunView, model: str) -> str:
-    """Say that the audit saw nothing in the teacher either; empty where it did.
-
-    Empty too where the teacher was not audited.
-    """
+    """Say that the audit saw nothing in the teacher either, where it was audited."""
     claims = () if model == "teacher" else claims_of(view, "teacher")
     if not claims or any(claim.shows for claim in claims):
         return ""
@@ -204,5 +176,5 @@ def silent_teacher_words(view: RunView, model: str) -> str:
 
 
 def needed_of(row: Result | None) -> int:
-    """Give the records of each side that would do; 0: not known, or none would."""
+    """Tell how many records of each side would do; 0: not known, or none would."""
     return row.needed if row is not None else 0

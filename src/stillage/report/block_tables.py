@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stillage.report.canvas import Picture, arms, canvas, look, render, settings
-from stillage.report.cells import Cell, Table, auc_cell, level_words, number
+from stillage.report.cells import Cell, Table, auc_cell, level_words, number, table_of
 from stillage.report.claims import subject
 from stillage.report.run_view import RunView, order_models
 from stillage.report.svg import FAINT, INK
@@ -32,13 +32,9 @@ SPREAD = 0.07  # blocks: how far the models of one figure stand apart
 
 
 def block_rows(view: RunView, metric: str, measure: str, model: str) -> dict[int, Result]:
-    """Block -> its row."""
-    found = (
-        row
-        for row in view.results
-        if (row.metric, row.attack, row.model) == (metric, measure, model)
-    )
-    numbered = {row.block: row for row in found if row.block is not None and row.block >= 0}
+    """Find a model's rows by block."""
+    rows = view.rows(metric, attack=measure, model=model)
+    numbered = {row.block: row for row in rows if row.block is not None and row.block >= 0}
     return dict(sorted(numbered.items()))
 
 
@@ -48,7 +44,7 @@ def block_pictures(view: RunView) -> list[Picture]:
 
     drawn = []
     for measure in MEASURES:
-        rows = [row for row in view.results if row.metric == "block_auc" and row.attack == measure]
+        rows = view.rows("block_auc", attack=measure)
         models = order_models({row.model for row in rows if row.block != WHOLE})
         if models:
             with rc_context(settings(f"report-blocks-{measure}")):
@@ -58,15 +54,9 @@ def block_pictures(view: RunView) -> list[Picture]:
 
 def heights(view: RunView) -> tuple[float, float]:
     """Give the lowest and highest AUC of all figures, so that all have one scale."""
-    rows = [
-        row
-        for row in view.results
-        if row.metric in ("block_auc", "block_probe_null") and not math.isnan(row.value)
-    ]
-    low, high = (
-        min((row.low for row in rows), default=0.5),
-        max((row.high for row in rows), default=0.5),
-    )
+    rows = [*view.rows("block_auc"), *view.rows("block_probe_null")]
+    low = min((row.low for row in rows if not math.isnan(row.value)), default=0.5)
+    high = max((row.high for row in rows if not math.isnan(row.value)), default=0.5)
     return min(low, 0.45) - 0.01, max(high, 0.55) + 0.03
 
 
@@ -100,19 +90,10 @@ def profile(
         fine = {block: row for block, row in found.items() if not math.isnan(row.value)}
         x, y = [block + shift for block in fine], [row.value for row in fine.values()]
         axes.plot(x, y, color=colour, linestyle=style, linewidth=1.4)
+        bare: dict[str, Any] = {"color": colour, "linestyle": "none"}
         for place, row in zip(x, fine.values(), strict=True):
-            axes.errorbar(
-                place, row.value, yerr=arms(row), color=colour, linewidth=1.0, linestyle="none"
-            )
-        axes.plot(
-            x,
-            y,
-            color=colour,
-            linestyle="none",
-            marker=marker,
-            markersize=4.5,
-            label=view.called(model),
-        )
+            axes.errorbar(place, row.value, yerr=arms(row), linewidth=1.0, **bare)
+        axes.plot(x, y, marker=marker, markersize=4.5, label=view.called(model), **bare)
         whole = whole_row(view, measure, model)
         if whole is not None and not math.isnan(whole.value):
             axes.axhline(whole.value, color=colour, linewidth=1.3, linestyle=(0, (1, 1.6)))
@@ -127,28 +108,22 @@ def profile(
     said = "; ".join(
         f"{view.called(model)}: {curve_words(view, measure, model)}" for model in models
     )
-    svg = render(
-        figure,
-        name=f"blocks-{measure}",
-        title=MEASURES[measure][1],
-        description=f"AUC by block. {said}.",
-    )
+    name, title = f"blocks-{measure}", MEASURES[measure][1]
+    svg = render(figure, name=name, title=title, description=f"AUC by block. {said}.")
     columns = ("model", "block", "auc", "auc_low", "auc_high")
     return Picture(name=f"blocks_{measure}", svg=svg, columns=columns, rows=tuple(sorted(rows)))
 
 
 def ticks(last: int) -> list[int]:
-    """Block numbers for an axis, at most about nine."""
+    """Choose block numbers for an axis, at most about nine."""
     step = max(1, math.ceil((last + 1) / 9))
     return [int(place) for place in np.arange(0, last + 1, step)]
 
 
 def head_of_figure(axes: Axes, title: str) -> None:
-    """Title and legend above the axes, the subject of the report first."""
-    handles, labels = axes.get_legend_handles_labels()
+    """Set title and legend above the axes, the subject of the report first."""
     axes.legend(
-        handles[::-1],
-        labels[::-1],
+        *(each[::-1] for each in axes.get_legend_handles_labels()),
         loc="lower left",
         bbox_to_anchor=(-0.14, 1.0),
         ncols=2,
@@ -163,17 +138,13 @@ def head_of_figure(axes: Axes, title: str) -> None:
 
 
 def whole_row(view: RunView, measure: str, model: str) -> Result | None:
-    """The AUC of the model as it is, of a measure that changes it."""
-    rows = (
-        row
-        for row in view.results
-        if (row.metric, row.attack, row.model) == ("block_auc", measure, model)
-    )
-    return next((row for row in rows if row.block == WHOLE), None)
+    """Find the AUC of the model as it is, of a measure that changes it."""
+    rows = view.rows("block_auc", attack=measure, model=model, block=WHOLE)
+    return next(iter(rows), None)
 
 
 def curve_words(view: RunView, measure: str, model: str) -> str:
-    """The AUCs of a model's blocks, for who cannot see the figure."""
+    """List the AUCs of a model's blocks, for who cannot see the figure."""
     return ", ".join(
         f"{row.value:.2f}" for row in block_rows(view, "block_auc", measure, model).values()
     )
@@ -186,15 +157,15 @@ def blocks_table(view: RunView) -> Table | None:
     columns = {measure: rows for measure, rows in columns.items() if rows}
     if not columns:
         return None
-    blocks = sorted(set().union(*columns.values()))
-    rows = [
-        (Cell(text=str(block)), *(auc_cell(found.get(block)) for found in columns.values()))
-        for block in blocks
+    rows: list[dict[str, Cell | str]] = [
+        {"block": str(block)}
+        | {MEASURES[name][0]: auc_cell(found.get(block)) for name, found in columns.items()}
+        for block in sorted(set().union(*columns.values()))
     ]
     whole = {measure: whole_row(view, measure, model) for measure in columns}
     if any(whole.values()):
-        cells = (auc_cell(row) if row else Cell(text="") for row in whole.values())
-        rows.append((Cell(text="none exchanged"), *cells))
+        cells = {MEASURES[name][0]: auc_cell(row) if row else "" for name, row in whole.items()}
+        rows.append({"block": "none exchanged"} | cells)
     note = (
         f"0.5 is chance; shaded: the interval lies above it; {level_words(view)}. Noise: how much "
         "the loss rises when the block’s weights are shaken. Gradient: how little the record still "
@@ -202,13 +173,7 @@ def blocks_table(view: RunView) -> Table | None:
         "better the record is predicted than by the no-teacher student, once that one’s block is "
         "put in."
     )
-    heads = ("block", *(MEASURES[measure][0] for measure in columns))
-    return Table(
-        caption=f"Blocks of the {view.called(model)}: AUC",
-        columns=heads,
-        rows=tuple(rows),
-        note=note,
-    )
+    return table_of(f"Blocks of the {view.called(model)}: AUC", rows, note)
 
 
 def beyond_table(view: RunView) -> Table | None:
@@ -226,19 +191,11 @@ def beyond_table(view: RunView) -> Table | None:
     null = next(
         (view.called(row.against) for rows in columns.values() for row in rows.values()), ""
     )
-    blocks = sorted(set(lost).union(*columns.values()))
-    heads = [
-        "block",
-        *(f"{MEASURES[measure][0]}, beyond" for measure in columns),
-        *["lost when exchanged"] * bool(lost),
-    ]
+    shown = {f"{MEASURES[measure][0]}, beyond": rows for measure, rows in columns.items()}
+    shown |= {"lost when exchanged": lost} if lost else {}
     rows = [
-        (
-            Cell(text=str(block)),
-            *(number(found.get(block)) for found in columns.values()),
-            *[number(lost.get(block))] * bool(lost),
-        )
-        for block in blocks
+        {"block": str(block)} | {heading: number(of.get(block)) for heading, of in shown.items()}
+        for block in sorted(set().union(*shown.values()))
     ]
     beyond = (
         f" Beyond: AUC minus that of the same block of the {null}, on the same records."
@@ -250,34 +207,26 @@ def beyond_table(view: RunView) -> Table | None:
         f"Differences of AUC; {level_words(view)}, each for itself; p-values, corrected together, "
         "are in results.parquet."
     )
-    return Table(
-        caption="What is its own in each block",
-        columns=tuple(heads),
-        rows=tuple(rows),
-        note=note + beyond + gone,
-    )
+    return table_of("What is its own in each block", rows, note + beyond + gone)
 
 
-def profile_table(view: RunView, drawn: Sequence[Picture]) -> Table:
-    """The numbers behind the figures: every model's AUC by measure and block."""
+def profile_table(view: RunView, drawn: Sequence[Picture]) -> Table | None:
+    """Tabulate the numbers behind the figures: every model's AUC by measure and block."""
     rows = []
     for picture in drawn:
         measure = picture.name.removeprefix("blocks_")
         for model in order_models({str(row[0]) for row in picture.rows}):
-            found = block_rows(view, "block_auc", measure, model)
-            cells = (Cell(text=view.called(model)), Cell(text=MEASURES[measure][0]))
             rows += [
-                (*cells, Cell(text=str(block)), Cell(text=interval(row)))
-                for block, row in found.items()
+                {
+                    "model": view.called(model),
+                    "measure": MEASURES[measure][0],
+                    "block": str(block),
+                    "AUC": interval(row),
+                }
+                for block, row in block_rows(view, "block_auc", measure, model).items()
             ]
     note = (
         "As CSV: figures/blocks_*.csv. Every record's score: blocks/scores.parquet in the run "
         "folder."
     )
-    return Table(
-        caption="AUC by model, measure and block",
-        columns=("model", "measure", "block", "AUC"),
-        rows=tuple(rows),
-        heads=2,
-        note=note,
-    )
+    return table_of("AUC by model, measure and block", rows, note, heads=2)

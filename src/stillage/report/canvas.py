@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,21 +94,14 @@ def render(figure: Figure, *, name: str, title: str, description: str) -> str:
     return tidy(buffer.getvalue(), name=f"fig-{name}", title=title, description=description)
 
 
-def legend(axes: Axes, handles: Sequence, labels: Sequence[str]) -> None:
-    """A legend above the axes, where it hides nothing."""
-    axes.legend(
-        handles,
-        labels,
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
-        ncols=1,
-        borderaxespad=0.3,
-        handlelength=2.6,
-    )
+def chance_line(axes: Axes) -> None:
+    """Mark an AUC of 0.5 on the horizontal axis."""
+    axes.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+    axes.text(0.5, 0.02, " chance", transform=axes.get_xaxis_transform(), fontsize=9, ha="left")
 
 
 def percent_ticks(axes: Axes, left: float) -> None:
-    """Powers of ten as percents on both axes."""
+    """Label powers of ten as percents on both axes."""
     from matplotlib.ticker import NullFormatter
 
     ticks = [10.0**power for power in range(math.ceil(math.log10(left) - 1e-9), 1)]
@@ -119,22 +112,10 @@ def percent_ticks(axes: Axes, left: float) -> None:
 
 def arms(row: Result) -> Array:
     """Error-bar lengths [2, 1] of a Result; zero where it has no interval."""
-    return np.array(
-        [
-            [max(0.0, row.value - finite_or(row.low, row.value))],
-            [max(0.0, finite_or(row.high, row.value) - row.value)],
-        ]
-    )
-
-
-def finite_or(value: float, other: float) -> float:
-    """`value`, or `other` where it is NaN."""
-    return other if math.isnan(value) else value
+    lengths = np.array([[row.value - row.low], [row.high - row.value]])
+    return np.fmax(lengths, 0.0)  # of a number and NaN the number
 
 
 def file_name(model: str) -> str:
     """A model's name with only letters, digits, - and _, for files and ids."""
-    return "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_"
-        for letter in model
-    )
+    return re.sub("[^A-Za-z0-9_-]", "_", model)

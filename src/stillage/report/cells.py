@@ -1,14 +1,14 @@
-"""A table as plain values, written as HTML, Markdown or text."""
+"""A table as plain values, for the page and for the terminal."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from stillage.report.run_view import RunView
-from stillage.report.wording import interval, nonmembers_needed, percent, words
+from stillage.report.wording import interval, nonmembers_needed, percent
 from stillage.types import Result
 
 TINTS = 5  # steps of the background of an AUC cell, from chance to 1
@@ -16,14 +16,11 @@ TINTS = 5  # steps of the background of an AUC cell, from chance to 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell of a table.
-
-    tint 0..TINTS shades it; small follows in a lighter line (an interval).
-    """
+    """One cell of a table."""
 
     text: str
-    small: str = ""
-    tint: int = 0
+    small: str = ""  # an interval or a reason, in a lighter line
+    tint: int = 0  # how much it is shaded, up to TINTS
     kind: Literal["", "mono", "masked"] = ""
 
     @property
@@ -32,22 +29,37 @@ class Cell:
         return f"{self.text} {self.small}".strip()
 
 
+DASH = Cell(text="–")
+"""Not measured."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A caption, column heads, and rows of cells.
-
-    The first `heads` columns name the row, the others are numbers.
-    """
+    """A caption, column heads, and rows of cells."""
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    heads: int = 1
+    heads: int = 1  # so many columns name the row; the others are numbers
     note: str = ""
 
     def __post_init__(self) -> None:
         """Every row has a cell for each column."""
         assert all(len(row) == len(self.columns) for row in self.rows), self.caption
+
+
+def table_of(
+    caption: str, rows: Sequence[Mapping[str, Cell | str]], note: str = "", *, heads: int = 1
+) -> Table | None:
+    """Make a table of rows that name their columns; None where there is no row."""
+    if not rows:
+        return None
+    assert all(row.keys() == rows[0].keys() for row in rows), caption
+    cells = tuple(
+        tuple(Cell(text=cell) if isinstance(cell, str) else cell for cell in row.values())
+        for row in rows
+    )
+    return Table(caption=caption, columns=tuple(rows[0]), rows=cells, heads=heads, note=note)
 
 
 def without_dashes(table: Table) -> Table | None:
@@ -73,20 +85,6 @@ def is_dash(cell: Cell) -> bool:
     return cell.text in ("", "–") and cell.small in ("", "no value")
 
 
-def markdown(table: Table) -> str:
-    """The table in GitHub's markdown; pipes and line ends in cells are escaped."""
-    lines = [
-        _pipes(table.columns),
-        _pipes("---" if i < table.heads else "---:" for i in range(len(table.columns))),
-    ]
-    lines += [_pipes(cell.plain for cell in row) for row in table.rows]
-    return "\n".join(lines) + "\n"
-
-
-def _pipes(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
-
-
 def text(table: Table) -> str:
     """The table in aligned columns of plain text."""
     grid = [
@@ -104,53 +102,37 @@ def text(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def head(name: str) -> Cell:
-    """A row's name, in words."""
-    return Cell(text=words(name))
-
-
-def model_head(view: RunView, name: str) -> Cell:
-    """A row's model, as it is called."""
-    return Cell(text=view.called(name))
-
-
-def bracketed(shown: str) -> Cell:
-    """ "0.96 [0.95, 0.97]" with the interval in the small line."""
+def bracketed(shown: str, otherwise: str = "") -> Cell:
+    """Split "0.96 [0.95, 0.97]": the interval, or `otherwise`, is the small line."""
     value, _, rest = shown.partition(" [")
-    return Cell(text=value, small=f"[{rest}" if rest else "")
+    return Cell(text=value, small=f"[{rest}" if rest else otherwise)
 
 
 def number(row: Result | None, digits: int = 2) -> Cell:
-    """Show a result as value and interval; a dash, or the reason, where it has none."""
+    """Show a number and its interval, or why one of them is missing."""
     if row is None:
-        return Cell(text="–")
+        return DASH
     if math.isnan(row.value):
         return Cell(text="–", small=row.reason or "no value")
-    if math.isnan(row.low):
-        return Cell(text=interval(row, digits), small=row.reason)
-    return bracketed(interval(row, digits))
+    return bracketed(interval(row, digits), row.reason)
 
 
 def share(row: Result | None) -> Cell:
-    """A Result as percent and interval; the reason where it was refused."""
+    """Show a share in percent and its interval, or why one of them is missing."""
     if row is None:
-        return Cell(text="–")
+        return DASH
     if math.isnan(row.value):
         refused = nonmembers_needed(row) or "too few nonmembers"
         return Cell(text="–", small=refused if row.reason else "no value")
-    return bracketed(percent(row))
+    return bracketed(percent(row), row.reason)
 
 
-def auc_cell(row: Result | None) -> Cell:
-    """Show an AUC, shaded by how far its interval keeps above 0.5."""
-    cell = number(row)
+def auc_cell(row: Result | None, digits: int = 2) -> Cell:
+    """Show an AUC, shaded by its distance from 0.5 where its interval lies above that."""
+    cell = number(row, digits)
     if row is None or math.isnan(row.low) or row.low <= 0.5:
         return cell
-    return Cell(
-        text=cell.text,
-        small=cell.small,
-        tint=max(1, min(TINTS, math.ceil((row.value - 0.5) * 2 * TINTS))),
-    )
+    return replace(cell, tint=max(1, min(TINTS, math.ceil((row.value - 0.5) * 2 * TINTS))))
 
 
 def thousands(value: object) -> str:

@@ -26,46 +26,37 @@ CONTROLS = {
 
 
 def name_of(view: RunView, model: str) -> str:
-    """A model in the words of a sentence."""
+    """Name a model in the words of a sentence."""
     if model == "student":
-        trained_here = (
-            "student" in view.summaries and str(view.setting("distill", "method", "kd")) != "sft"
-        )
+        method = str(view.setting("distill", "method", "kd"))
+        trained_here = model in view.summaries and method != "sft"
         return "The student distilled on public data only" if trained_here else "The student"
     return "The teacher" if model == "teacher" else f"The model {view.called(model)}"
 
 
 def told(view: RunView, model: str, who: str, claim: Claim, *, leaks: bool) -> str:
-    """What a claim says of the model, with its numbers; leaks: its cause is shown."""
+    """Say a claim about the model, with its numbers; leaks: its cause is shown."""
     row = claim.row
     whose = (
-        "the private records it was trained on"
-        if model == "teacher"
-        else "the teacher's private records"
+        "private records it was trained on" if model == "teacher" else "teacher's private records"
     )
     still = " still" if "distilled" in who else ""
     if row.metric in TAILS:
-        does = (
-            "betrays a few private records"
-            if leaks
-            else "tells a few private records from nonmembers"
-        )
-        average = (
-            ", though on average they look like nonmembers" if not shows_auc(view, model) else ""
-        )
+        records = "a few private records"
+        does = f"betrays {records}" if leaks else f"tells {records} from nonmembers"
+        shown = any(other.shows for other in auc_claims(view, model))
+        average = "" if shown else ", though on average they look like nonmembers"
         auc = by_attack(auc_claims(view, model)[0].row)
         return (
             f"{who} {does}: at {100 * row.fpr:g} % false alarms {percent(row)} of members are found"
             f" ({words(row.attack)} attack){average} ({auc})"
         )
     if row.metric == "extraction_rate":
-        nonmembers = extraction_pair(view, model)[1]
         auc = by_attack(auc_claims(view, model)[0].row)
-        numbers = f"{percent(row)} of members (nonmembers: {percent(nonmembers)})"
-        return f"{who} recites {target_words(view)} of {numbers}, though its {auc}"
+        return f"{who} recites {recited_shares(view, model)}, though its {auc}"
     numbers = meaning(view, model, row)
     if leaks:
-        return f"{who}{still} betrays {whose}: {numbers}"
+        return f"{who}{still} betrays the {whose}: {numbers}"
     return f"{who} tells members from nonmembers apart: {numbers}"
 
 
@@ -77,11 +68,6 @@ def meaning(view: RunView, model: str, row: Result) -> str:
     )
 
 
-def shows_auc(view: RunView, model: str) -> bool:
-    """Tell whether any AUC of the model lies above chance."""
-    return any(claim.shows for claim in auc_claims(view, model))
-
-
 def chosen(view: RunView, model: str, row: Result) -> str:
     """Say how the attack was chosen: "; strongest of 6, p = 0.0005"."""
     tested, names = view.result("best_attack_p", model), family(view, model)
@@ -89,13 +75,10 @@ def chosen(view: RunView, model: str, row: Result) -> str:
         return ""
     if row.metric == "best_attack_auc":
         return f"; strongest of {len(names)}, p = {tested.value:.2g}"
-    strongest = strongest_auc(view, model)
+    strongest, first = strongest_auc(view, model), f"; named first of {len(names)}"
     if strongest is None or strongest.attack == row.attack:
-        return f"; named first of {len(names)}"
-    return (
-        f"; named first of {len(names)}; the strongest: {by_attack(strongest)}, p = "
-        f"{tested.value:.2g}"
-    )
+        return first
+    return f"{first}; the strongest: {by_attack(strongest)}, p = {tested.value:.2g}"
 
 
 def controls(view: RunView, claim: Claim, *, only_reached: bool = False) -> str:
@@ -105,7 +88,7 @@ def controls(view: RunView, claim: Claim, *, only_reached: bool = False) -> str:
     """
     share = claim.row.metric in (*TAILS, "extraction_rate")
     said = [
-        f"{control_words(view, other.control)}: "
+        f"{control_words(view, other.row.model)}: "
         f"{percent(other.row) if share else interval(other.row)}"
         for other in claim.against
         if not (only_reached and other.is_above)
@@ -116,11 +99,9 @@ def controls(view: RunView, claim: Claim, *, only_reached: bool = False) -> str:
 def control_words(view: RunView, name: str) -> str:
     """Name a control in the words of a sentence."""
     called = view.called(name)
-    return (
-        f"{called} (given as a reference)"
-        if name == view.given_reference
-        else CONTROLS.get(name, called)
-    )
+    if name == view.given_reference:
+        return f"{called} (given as a reference)"
+    return CONTROLS.get(name, called)
 
 
 def target_words(view: RunView) -> str:
@@ -130,21 +111,22 @@ def target_words(view: RunView) -> str:
     return f"the {column}" if column else f"the first {tokens} tokens"
 
 
+def recited_shares(view: RunView, model: str) -> str:
+    """Say what a model recites: "the badge of 14 % of members (nonmembers: 0 %)"."""
+    members, nonmembers = map(percent, extraction_pair(view, model))
+    return f"{target_words(view)} of {members} of members (nonmembers: {nonmembers})"
+
+
 def recital_words(view: RunView, model: str) -> str:
     """Say what the model recites of members beyond nonmembers and controls."""
-    members, nonmembers = extraction_pair(view, model)
-    if members is None:
+    if extraction_pair(view, model)[0] is None:
         return ""
-    claim = recital_claim(view, model)
-    shares = f"{percent(members)} of members (nonmembers: {percent(nonmembers)})"
-    numbers = f"{target_words(view)} of {shares}"
+    claim, numbers = recital_claim(view, model), recited_shares(view, model)
     if claim is None or not claim.shows:
         return f"It is not shown to recite more than guessing would: {numbers}."
     if claim.is_attributed:
         return f"It recites {numbers}{controls(view, claim)}."
     if claim.against:
-        return (
-            f"It recites {numbers}, not clearly more than a "
-            f"control{controls(view, claim, only_reached=True)}."
-        )
+        reached = controls(view, claim, only_reached=True)
+        return f"It recites {numbers}, not clearly more than a control{reached}."
     return f"It recites {numbers}; no control model shows how much of that is guessed."

@@ -10,7 +10,7 @@ reads such texts worse than the model says nothing of what only a better reader 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from stillage.audit.control_models import CLEAN, CLEAN_TEACHER, CONTROLS_OF, OF_STUDENTS, OUTSIDE
@@ -24,38 +24,31 @@ AS_WELL = 1.1
 """A control reads as well up to this many times the model's bits for a byte of a nonmember."""
 PAIRED = ("auc_beyond_control", "attributable_leak")
 """Differences of AUCs on the same records; the second: student against its counterfactual."""
+BEYOND, BEYOND_RECITED = ("tpr_beyond_control",), ("extraction_beyond_control",)
+"""Differences of the shares found and recited."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Against:
     """A control's number, and whether the model is shown to stand above it."""
 
-    control: str
-    row: Result | None
+    row: Result
     is_above: bool
     reads_as_well: bool = True  # does it read texts that neither met about as well as the model?
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A number of a model, beside its floor and its controls.
-
-    shows: it lies above its floor; against: the controls that have that number too.
-    """
+    """A number of a model, beside its floor and its controls."""
 
     row: Result
-    shows: bool
-    against: tuple[Against, ...]
-    by_draw: bool = (
-        False  # members and nonmembers differ in the training alone, by a draw of this run
-    )
+    shows: bool  # it lies above its floor
+    against: tuple[Against, ...]  # the controls that have that number too
+    by_draw: bool = False  # members and nonmembers differ in the training alone: a draw of this run
 
     @property
     def is_attributed(self) -> bool:
-        """Whether it shows what the training left.
-
-        Because every control stays below, or the draw excludes all else.
-        """
+        """Whether the training left it: a draw, or controls that stay below, say so."""
         return self.is_above_all and (
             self.by_draw or any(other.reads_as_well for other in self.against)
         )
@@ -68,19 +61,14 @@ class Claim:
 
 def subject(view: RunView) -> str:
     """Name the model that the report is about: the student, else the teacher."""
-    audited = {row.model for row in view.results if row.metric == "auc"}
-    pool = audited or set(view.models)
-    return next(
-        (name for name in ("student", "teacher") if name in pool), next(iter(view.models), "")
-    )
+    pool = {row.model for row in view.rows("auc")} or set(view.models)
+    return next((name for name in ("student", "teacher") if name in pool), "".join(view.models[:1]))
 
 
 def own_controls(view: RunView, model: str) -> tuple[str, ...]:
     """List the audited models that met neither the model's members nor its teacher."""
-    audited = {row.model for row in view.results if row.metric == "auc"}
-    return tuple(
-        name for name in CONTROLS_OF.get(model, OF_STUDENTS) if name in audited and name != model
-    )
+    others = (name for name in CONTROLS_OF.get(model, OF_STUDENTS) if name != model)
+    return tuple(name for name in others if view.rows("auc", model=name))
 
 
 def is_randomised(view: RunView, model: str) -> bool:
@@ -119,7 +107,7 @@ def family(view: RunView, model: str) -> tuple[str, ...]:
 
 
 def strongest_auc(view: RunView, model: str) -> Result | None:
-    """Give the best attack's AUC, with limits that hold for all attacks together.
+    """Find the best attack's AUC, with limits that hold for all attacks together.
 
     The primary attack's where none was chosen.
     """
@@ -143,15 +131,30 @@ def auc_claims(view: RunView, model: str) -> tuple[Claim, ...]:
 
 def auc_claim(view: RunView, row: Result) -> Claim:
     """Set an AUC beside the same attack's on the controls."""
-    others = (view.result("auc", name, attack=row.attack) for name in own_controls(view, row.model))
+    others = [view.result("auc", name, attack=row.attack) for name in own_controls(view, row.model)]
+    return claim_beside(
+        view, row, row.low > CHANCE, others, lambda other: auc_above(view, row, other)
+    )
+
+
+def claim_beside(
+    view: RunView,
+    row: Result,
+    shows: bool,
+    controls: Iterable[Result | None],
+    is_above: Callable[[Result], bool],
+) -> Claim:
+    """Claim a number beside the same one of each control that has it."""
     against = tuple(
-        against_control(view, row, other, auc_above(view, row, other))
-        for other in others
+        Against(
+            row=other,
+            is_above=is_above(other),
+            reads_as_well=reads_as_well(view, row.model, other.model),
+        )
+        for other in controls
         if other is not None
     )
-    return Claim(
-        row=row, shows=row.low > CHANCE, against=against, by_draw=is_randomised(view, row.model)
-    )
+    return Claim(row=row, shows=shows, against=against, by_draw=is_randomised(view, row.model))
 
 
 def auc_above(view: RunView, row: Result, control: Result) -> bool:
@@ -161,7 +164,7 @@ def auc_above(view: RunView, row: Result, control: Result) -> bool:
     that was named first is tested alone; one that was picked among several by the p that allows for
     all.
     """
-    paired = difference(view, PAIRED, row.model, control.model, attack=row.attack)
+    paired = difference(view, PAIRED, row, control, attack=row.attack)
     if paired is None or math.isnan(paired.low):
         return row.low > control.high
     return paired.low > 0 and (row.attack == view.primary_attack or is_sure(paired))
@@ -175,21 +178,12 @@ def tail_claim(view: RunView, model: str) -> Claim | None:
     something where its interval lies above the false-positive rate, as asked for and as it was
     (both limits).
     """
-    own = [
-        row
-        for row in rates(view, model, "tpr_at_fpr")
-        if row.attack == view.primary_attack and not math.isnan(row.low)
-    ]
-    rows = sorted(own, key=lambda row: row.fpr)
-    most = max(rates(view, model, "family_tpr"), key=lambda row: row.low, default=None)
+    own = view.rows("tpr_at_fpr", model=model, attack=view.primary_attack)
+    rows = sorted((row for row in own if not math.isnan(row.low)), key=lambda row: row.fpr)
+    most = max(view.rows("family_tpr", model=model), key=lambda row: row.low, default=None)
     rows += [most] if most is not None and most.attack != view.primary_attack else []
     claims = [tail_at(view, row) for row in rows]
     return max(claims, key=lambda claim: (claim.is_attributed, claim.shows), default=None)
-
-
-def rates(view: RunView, model: str, metric: str) -> list[Result]:
-    """A model's shares of members found, by metric: under every attack, at every FPR."""
-    return [row for row in view.results if row.metric == metric and row.model == model]
 
 
 def tail_at(view: RunView, row: Result) -> Claim:
@@ -201,21 +195,21 @@ def tail_at(view: RunView, row: Result) -> Claim:
     achieved = view.result("achieved_fpr", row.model, attack=row.attack, fpr=fpr)
     limits = [fpr, *((achieved.value, achieved.high) if achieved is not None else ())]
     shows = row.low > max((x for x in limits if not math.isnan(x)), default=1.0)
-    against = []
-    for name in own_controls(view, row.model):
-        other = view.result(row.metric, name, attack=row.attack, fpr=fpr)
-        if other is not None:
-            paired = difference(
-                view, ("tpr_beyond_control",), row.model, name, attack=row.attack, fpr=fpr
-            )
-            against.append(against_control(view, row, other, share_above(row, other, paired)))
-    return Claim(
-        row=row, shows=shows, against=tuple(against), by_draw=is_randomised(view, row.model)
-    )
+    others = [
+        view.result(row.metric, name, attack=row.attack, fpr=fpr)
+        for name in own_controls(view, row.model)
+    ]
+
+    def is_above(other: Result) -> bool:
+        return share_above(
+            row, other, difference(view, BEYOND, row, other, attack=row.attack, fpr=fpr)
+        )
+
+    return claim_beside(view, row, shows, others, is_above)
 
 
 def extraction_pair(view: RunView, model: str) -> tuple[Result | None, Result | None]:
-    """(members' extraction rate, nonmembers' rate: what guessing recites)."""
+    """Find the extraction rate of members, and of nonmembers: what guessing recites."""
     return (
         view.result("extraction_rate", model, dataset="private"),
         view.result("extraction_rate", model, dataset="nonmembers"),
@@ -225,25 +219,19 @@ def extraction_pair(view: RunView, model: str) -> tuple[Result | None, Result | 
 def recital_claim(view: RunView, model: str) -> Claim | None:
     """Claim the share of members' targets recited, above the nonmembers' floor.
 
-    By a permutation test.
-    Where that was not made: by intervals apart.
+    By a permutation test, or by intervals apart where that was not made.
     """
     members, nonmembers = extraction_pair(view, model)
     if members is None or nonmembers is None or math.isnan(members.value):
         return None
-    against = []
-    for name in own_controls(view, model):
-        other = view.result("extraction_rate", name, dataset="private")
-        if other is not None:
-            paired = difference(view, ("extraction_beyond_control",), model, name)
-            against.append(
-                against_control(view, members, other, share_above(members, other, paired))
-            )
     more = view.result("extraction_beyond_nonmembers", model)
     shows = members.low > nonmembers.high if more is None else more.p <= (1 - more.level) / 2
-    return Claim(
-        row=members, shows=shows, against=tuple(against), by_draw=is_randomised(view, model)
-    )
+    others = [extraction_pair(view, name)[0] for name in own_controls(view, model)]
+
+    def is_above(other: Result) -> bool:
+        return share_above(members, other, difference(view, BEYOND_RECITED, members, other))
+
+    return claim_beside(view, members, shows, others, is_above)
 
 
 def share_above(row: Result, control: Result, paired: Result | None) -> bool:
@@ -254,31 +242,12 @@ def share_above(row: Result, control: Result, paired: Result | None) -> bool:
     return row.low > control.high if paired is None else paired.value > 0 and is_sure(paired)
 
 
-def against_control(view: RunView, row: Result, control: Result, is_above: bool) -> Against:
-    """A control's number beside the model's, and whether the control reads as well."""
-    as_well = reads_as_well(view, row.model, control.model)
-    return Against(control=control.model, row=control, is_above=is_above, reads_as_well=as_well)
-
-
 def difference(
-    view: RunView,
-    metrics: Sequence[str],
-    model: str,
-    control: str,
-    *,
-    attack: str = "",
-    fpr: float | None = None,
+    view: RunView, metrics: Sequence[str], row: Result, control: Result, **columns: object
 ) -> Result | None:
-    """The row that compares a model with a control on the same records."""
-    rows = (
-        row
-        for row in view.results
-        if row.metric in metrics
-        and row.model == model
-        and (not attack or row.attack == attack)
-        and (fpr is None or row.fpr == fpr)
-        and row.against == control
-    )
+    """Find the test of a model against a control on the same records."""
+    asked = {"model": row.model, "against": control.model, **columns}
+    rows = (found for metric in metrics for found in view.rows(metric, **asked))
     return next(rows, None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from stillage.report.cells import Cell, Table, auc_cell, number, thousands
+from stillage.report.cells import Cell, Table, auc_cell, number, table_of, thousands
 from stillage.report.wording import CHANCE, words
 from stillage.types import Result
 
@@ -32,71 +32,48 @@ def variants_table(
     rows = []
     for name in ordered(results, seeds):
         auc, tokens = by.get((name, "auc")), by.get((name, "trained_tokens"))
+        shade = number if name in doubtful else auc_cell
         leak = (
-            [
-                Cell(text=str(auc.n) if auc else "–"),
-                number(auc, 3) if auc is None or name in doubtful else tinted(auc),
-            ]
+            {
+                "records": str(auc.n) if auc else "–",
+                f"AUC, {words(aucs[0].attack)}": shade(auc, 3),
+            }
             if aucs
-            else []
+            else {}
         )
-        cells = [number(by.get((name, metric)), 3) for metric in metrics]
-        given = Cell(text=", ".join(map(str, seeds[name])))
         rows.append(
-            (
-                Cell(text=name),
-                given,
-                *leak,
-                *cells,
-                Cell(text=thousands(tokens.value if tokens else None)),
-            )
+            {
+                words(results[0].model) if results else "model": name,
+                "seeds": ", ".join(map(str, seeds[name])),
+                **leak,
+                **{shown[metric]: number(by.get((name, metric)), 3) for metric in metrics},
+                "trained tokens": thousands(tokens.value if tokens else None),
+            }
         )
-    model = words(results[0].model) if results else "model"
-    leak_heads = ["records", f"AUC, {words(aucs[0].attack)}"] if aucs else []
-    columns = (
-        model,
-        "seeds",
-        *leak_heads,
-        *(shown[metric] for metric in metrics),
-        "trained tokens",
-    )
-    return Table(
-        caption="Quality against leakage" if aucs else "Quality",
-        columns=columns,
-        rows=tuple(rows),
-        heads=2,
-    )
-
-
-def tinted(auc: Result) -> Cell:
-    """An AUC with three digits, shaded as in a run's report."""
-    cell = number(auc, 3)
-    return Cell(text=cell.text, small=cell.small, tint=auc_cell(auc).tint)
+    table = table_of("Quality against leakage" if aucs else "Quality", rows, heads=2)
+    assert table is not None, "nothing is compared without a variant"
+    return table
 
 
 def ordered(results: Sequence[Result], names: Mapping[str, object]) -> list[str]:
-    """Order the variants: who leaks least first, or answers best without an audit."""
+    """Order the variants: who leaks least first, or answers best where nobody audited."""
     auc = {row.method: row.value for row in results if row.metric == "auc"}
     quality = {row.method: row.value for row in results if row.metric == "rouge_l"}
     return sorted(names, key=lambda name: (auc.get(name, 2.0), -quality.get(name, -1.0)))
 
 
 def pairs_table(results: Sequence[Result], level: float) -> Table:
-    """Every pair's difference of AUC, the surest first, and what follows."""
+    """Tabulate every pair's difference of AUC, the surest first, and what follows."""
     aucs = {row.method: row for row in results if row.metric == "auc"}
 
     def says(row: Result, other: str) -> str:
         more = aucs[row.method if row.value > 0 else other]
-        return (
-            f"{more.method} {does_more(results, more)}"
-            if more.low > CHANCE
-            else f"{more.method} is higher, but not above chance"
-        )
+        above = does_more(results, more) if more.low > CHANCE else "is higher, but not above chance"
+        return f"{more.method} {above}"
 
     test = "paired DeLong, near-duplicates counted once, seeds pooled"
-    return difference_rows(
-        results, "auc", ("Who leaks more", "difference of AUC"), test, level, says
-    )
+    heads = ("Who leaks more", "difference of AUC")
+    return difference_rows(results, "auc", heads, test, level, says)
 
 
 def does_more(results: Sequence[Result], auc: Result) -> str:
@@ -104,15 +81,12 @@ def does_more(results: Sequence[Result], auc: Result) -> str:
     beyond = [
         row for row in results if row.metric == "auc_beyond_control" and row.method == auc.method
     ]
-    return (
-        "leaks more"
-        if beyond and all(row.low > 0 for row in beyond)
-        else "tells members apart better"
-    )
+    is_beyond = beyond and all(row.low > 0 for row in beyond)
+    return "leaks more" if is_beyond else "tells members apart better"
 
 
 def quality_tables(results: Sequence[Result], level: float) -> list[Table]:
-    """The same of each number per record: who answers better."""
+    """Tabulate every pair's difference of each number per record: who answers better."""
 
     def says(row: Result, other: str) -> str:
         return f"{row.method if row.value > 0 else other} is better"

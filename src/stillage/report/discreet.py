@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,8 @@ from stillage.report.group_names import column_values, renamed, shown_names
 from stillage.report.private import NAMES_FILE, Disclosure, PrivateText, run_key, write_secret
 from stillage.report.record_examples import sampled_texts
 from stillage.report.redact import SAFE_PARTS, redactor
-from stillage.report.run_view import RunView
+from stillage.report.run_view import STAGES, RunView
+from stillage.report.wording import words
 from stillage.run.config import Config
 from stillage.run.flags import setting_kinds
 from stillage.run.folder import json_text
@@ -38,6 +39,11 @@ SCHEMA = (
 """Settings that name columns, attacks, methods and parameters: known words, no private texts."""
 NAMED = ("run", "dataset")
 """Texts of a result that have names of their own in a report."""
+KNOWN = ("run", "stage", "metric")
+"""Texts of a plug-in's result that are not searched."""
+OURS = ("model", "metric", "attack", "dataset", "part", "method")
+"""Texts of our own results that are names, wherever a plug-in writes them."""
+TEXTS = tuple(name for name, kind in COLUMNS.items() if kind == "str")
 TYPED = ("stop_after", "path")
 """Texts in summary.json and env.json from the configuration or command line; others are ours."""
 
@@ -45,16 +51,14 @@ TYPED = ("stop_after", "path")
 def discreet(view: RunView, title: str) -> tuple[RunView, str]:
     """Hide what tells of private text in a view and in its title.
 
-    Makes the run's key where there is none.
-    What the numbers of groups stand for is written beside the key, in NAMES_FILE.
+    Makes the run's key where there is none. What the numbers of groups stand for is written beside
+    the key, in NAMES_FILE.
     """
-    key, typed = run_key(view.run), [title, *sampled_texts(view)]
-    hidden(
-        view, Disclosure(key=key, free=lambda text: typed.append(text) or text)
-    )  # which texts have to be searched
-    sight = Disclosure(
-        key=key, free=redactor(view.records, typed) if view.records is not None else unsearched
-    )
+    key = run_key(view.run)
+    typed = [title, *sampled_texts(view), *brought_texts(view.results)]
+    collecting = Disclosure(key=key, free=lambda text: typed.append(text) or text)
+    hidden(view, collecting)  # which texts have to be searched
+    sight = Disclosure(key=key, free=search_of(view, typed))
     columns = view.setting("data", "slice_by", ())
     values = column_values(view.records, columns if isinstance(columns, list) else ())
     labels = (row.dataset for row in view.results)
@@ -62,21 +66,41 @@ def discreet(view: RunView, title: str) -> tuple[RunView, str]:
     if names:
         groups = {shown: label for label, shown in names.items()}
         write_secret(view.run / NAMES_FILE, json_text({"groups": groups}))
-    shown = tuple(hidden_hashes(row, sight) for row in renamed(view.results, names))
+    view = replace(hidden(view, sight), results=renamed(view.results, names))
+    ours = our_names(view)
+    results = tuple(hidden_texts(row, sight, ours) for row in view.results)
     title = sight.free(title) if view.records is not None else title
-    return replace(hidden(view, sight), results=shown), title
+    return replace(view, results=results), title
 
 
-def unsearched(text: str) -> str:
-    """The mask: without the records nobody can say what is theirs."""
-    return str(PrivateText(text))
+def search_of(view: RunView, texts: Iterable[str]) -> Callable[[str], str]:
+    """Make what masks these texts; without the records all of each."""
+    if view.records is None:
+        return lambda text: str(PrivateText(text))
+    return redactor(view.records, texts)
+
+
+def our_names(view: RunView) -> set[str]:
+    """List the names that our stages gave: of models, parts, metrics, attacks, groups."""
+    rows = [row for row in view.results if row.stage in STAGES]
+    found = {getattr(row, name) for row in rows for name in OURS} | {*view.summaries, *PARTS}
+    return {*found, *map(words, found), *map(view.called, found), "model", "members"}
+
+
+def brought_texts(results: Iterable[Result]) -> list[str]:
+    """List the texts in the results of plug-ins that have to be searched."""
+    brought = (row for row in results if row.stage not in STAGES)
+    return [getattr(row, name) for row in brought for name in TEXTS if name not in KNOWN]
+
+
+def searched(view: RunView, texts: Iterable[str]) -> Callable[[str], str]:
+    """Make what shows a plug-in's texts: names of ours as they are, others masked."""
+    ours, search = our_names(view), search_of(view, map(str, texts))
+    return lambda text: text if text in ours else view.sight.digest(search(str(text)))
 
 
 def hidden(view: RunView, sight: Disclosure) -> RunView:
-    """Replace every text in what describes the run by what may be shown of it.
-
-    That is: checks, split, training, settings.
-    """
+    """Hide what may not be shown of checks, split, training and settings."""
 
     def fact(keys: Keys, text: str) -> str:
         return sight.free(text) if keys[-1] in TYPED else sight.digest(text)
@@ -102,15 +126,21 @@ def hidden(view: RunView, sight: Disclosure) -> RunView:
     )
 
 
-def hidden_hashes(row: Result, sight: Disclosure) -> Result:
-    """Replace plain hashes in a result's texts (its group and run have own names)."""
-    texts = (name for name, kind in COLUMNS.items() if kind == "str")
-    shown = {name: sight.digest(getattr(row, name)) for name in texts if name not in NAMED}
+def hidden_texts(row: Result, sight: Disclosure, ours: Collection[str]) -> Result:
+    """Replace plain hashes in a result's texts, and search those that a plug-in wrote."""
+    if row.stage in STAGES:
+        shown = {name: sight.digest(getattr(row, name)) for name in TEXTS if name not in NAMED}
+        return replace(row, **shown)
+    found = {name: getattr(row, name) for name in TEXTS if name not in KNOWN}
+    shown = {
+        name: text if text in ours else sight.digest(sight.free(text))
+        for name, text in found.items()
+    }
     return replace(row, **shown)
 
 
 def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> Any:  # noqa: ANN401
-    """Nested JSON with every text that is no key changed, by its place."""
+    """Change every text of nested JSON that is no key, by its place."""
     if isinstance(value, str):
         return change(keys, value)
     if isinstance(value, Mapping):
@@ -121,19 +151,15 @@ def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> A
 
 
 def hidden_split(split: Mapping[str, Any], sight: Disclosure) -> dict[str, Any]:
-    """Describe the split without names and hashes of files of protected records.
-
-    And without broken lines.
-    """
+    """Hide broken lines, and names and hashes of files of protected records."""
     found = dict(split)
     sources = split.get("sources", {})
     number = 0
     shown: dict[str, str] = {}
     for name, digest in sorted(sources.items(), key=lambda entry: sight.keyed("file", entry[0])):
         part = next((part for part in PARTS if name.startswith(f"{part}: ")), "")
-        if (
-            sight.digest(digest) == digest or part in SAFE_PARTS
-        ):  # made up here, of the hub, or public
+        is_made_up = sight.digest(digest) == digest  # here, or it is of the hub
+        if is_made_up or part in SAFE_PARTS:
             shown[name if digest.startswith("seed ") else sight.free(name)] = digest
         else:
             number += 1
@@ -146,7 +172,7 @@ def hidden_split(split: Mapping[str, Any], sight: Disclosure) -> dict[str, Any]:
 
 
 def shown_setting(path: str, text: str, sight: Disclosure, *, from_hub: bool) -> str:
-    """A setting as it may be shown; path: "data.files.private"."""
+    """Show what may be shown of a setting; path: "data.files.private"."""
     known, usual = settings_known()
     name = next((name for name in known if path == name or path.startswith(f"{name}.")), "")
     if name in SCHEMA or text in ("", usual.get(path)) or (name and not takes_text(known[name])):
@@ -161,10 +187,9 @@ def shown_setting(path: str, text: str, sight: Disclosure, *, from_hub: bool) ->
 
 @cache
 def settings_known() -> tuple[Mapping[str, object], Mapping[str, str]]:
-    """(the type of every setting, its usual value as text)."""
-    return setting_kinds(), {
-        path: str(value) for path, value in flat_values(to_plain(Config())).items()
-    }
+    """Look up the type of every setting, and its usual value as text."""
+    usual = flat_values(to_plain(Config()))
+    return setting_kinds(), {path: str(value) for path, value in usual.items()}
 
 
 def takes_text(kind: object) -> bool:
@@ -180,8 +205,6 @@ def hidden_yaml(text: str, change: Callable[[Keys, str], str]) -> str:
         tree = yaml.safe_load(text)
     except yaml.YAMLError:
         return ""
-    return (
-        yaml.safe_dump(walked(tree, change), sort_keys=False, allow_unicode=True, width=100)
-        if tree
-        else ""
-    )
+    if not tree:
+        return ""
+    return yaml.safe_dump(walked(tree, change), sort_keys=False, allow_unicode=True, width=100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from stillage.report.cells import Cell, Table, level_words, model_head, number
+from stillage.report.cells import DASH, Table, level_words, number, table_of
 from stillage.report.run_view import RunView
 
 GROUPS = {"private": "members", "nonmembers": "nonmembers (floor)"}
@@ -12,39 +12,26 @@ GROUPS = {"private": "members", "nonmembers": "nonmembers (floor)"}
 
 def exposure_table(view: RunView) -> Table | None:
     """Tabulate mean exposure per model: members, their groups, nonmembers."""
-    rows = []
+    rows, order = [], {"private": 0, "nonmembers": 2}
     for model in view.models:
         found = [
-            row
-            for row in view.results
-            if row.model == model and row.metric in ("exposure", "slice_exposure")
+            row for name in ("exposure", "slice_exposure") for row in view.rows(name, model=model)
         ]
-        order = {"private": 0, "nonmembers": 2}
         for row in sorted(found, key=lambda row: (order.get(row.dataset, 1), row.dataset)):
-            beyond = (
-                view.result("exposure_extrapolated", model, dataset=row.dataset)
-                if row.metric == "exposure"
-                else None
-            )
-            shown = GROUPS.get(row.dataset, f"members, {row.dataset}")
-            cells = (
-                number(row),
-                Cell(text=f"{row.at_ceiling} of {row.n}" if row.n else ""),
-                number(beyond),
-                Cell(text=str(row.n)),
-            )
+            beyond = view.result("exposure_extrapolated", model, dataset=row.dataset)
             rows.append(
-                (
-                    model_head(view, model),
-                    Cell(text=shown),
-                    *cells,
-                    Cell(text=row.missing_reason or "0"),
-                )
+                {
+                    "model": view.called(model),
+                    "records": GROUPS.get(row.dataset, f"members, {row.dataset}"),
+                    "exposure, bits": number(row),
+                    "at the ceiling": f"{row.at_ceiling} of {row.n}" if row.n else "",
+                    "extrapolated": number(beyond) if row.metric == "exposure" else DASH,
+                    "n": str(row.n),
+                    "left out": row.missing_reason or "0",
+                }
             )
-    ceilings = (row.ceiling for row in view.results if row.metric == "exposure")
+    ceilings = (row.ceiling for row in view.rows("exposure"))
     ceiling = max((bits for bits in ceilings if not math.isnan(bits)), default=0.0)
-    if not rows:
-        return None
     column = str(view.setting("audit", "extract", "")) or "secret"
     note = (
         f"The {column} of a record ranked among those of nonmembers put in its place, by the "
@@ -55,18 +42,7 @@ def exposure_table(view: RunView) -> Table | None:
         "and is that curve’s word. A secret that nobody planted ranks anywhere, which is "
         f"{math.log2(math.e):.2f} bits on average. Carlini et al. 2019."
     )
-    columns = (
-        "model",
-        "records",
-        "exposure, bits",
-        "at the ceiling",
-        "extrapolated",
-        "n",
-        "left out",
-    )
-    return Table(
-        caption="Exposure of secrets", columns=columns, rows=tuple(rows), heads=2, note=note
-    )
+    return table_of("Exposure of secrets", rows, note, heads=2)
 
 
 def exposure_words(view: RunView, model: str) -> str:
@@ -74,9 +50,7 @@ def exposure_words(view: RunView, model: str) -> str:
     members, nonmembers = (view.result("exposure", model, dataset=part) for part in GROUPS)
     if members is None or math.isnan(members.value):
         return ""
-    floor = (
-        ""
-        if nonmembers is None or math.isnan(nonmembers.value)
-        else f" (nonmembers: {nonmembers.value:.1f})"
-    )
-    return f"exposure {members.value:.1f} bits{floor}"
+    said = f"exposure {members.value:.1f} bits"
+    if nonmembers is None or math.isnan(nonmembers.value):
+        return said
+    return f"{said} (nonmembers: {nonmembers.value:.1f})"

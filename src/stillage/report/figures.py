@@ -13,9 +13,8 @@ from stillage.report.canvas import (
     Picture,
     arms,
     canvas,
+    chance_line,
     file_name,
-    finite_or,
-    legend,
     look,
     percent_ticks,
     render,
@@ -38,7 +37,7 @@ QUALITY = (
 
 
 def attack_scores(view: RunView, attack: str) -> dict[str, Scored]:
-    """Give one attack's scores of every model that has some of members and nonmembers."""
+    """Read one attack's scores of every model that has some of members and nonmembers."""
     if view.scores is None or not attack:
         return {}
     read = Scores(view.scores)
@@ -79,20 +78,12 @@ def roc(view: RunView, scores: Mapping[str, Scored]) -> Picture:
         values, member = scores[name].scores, scores[name].is_member
         colour, style, _ = look(name)
         curve, band = roc_curve(values, member), roc_band(values, member, level=view.level)
-        told = band.fpr >= min(
-            0.5, FEWEST / fewest
-        )  # to the left the band is the whole height, for every model
+        told = band.fpr >= min(0.5, FEWEST / fewest)  # left of it every band is the whole height
         low, high = np.maximum(band.low[told], left / 2), band.high[told]
         axes.fill_between(band.fpr[told], low, high, color=colour, alpha=0.12, linewidth=0)
         x, y = thinned(curve.fpr, curve.tpr, left)
-        axes.plot(
-            x,
-            y,
-            color=colour,
-            linestyle=style,
-            drawstyle="steps-post",
-            label=f"{view.called(name)}: {auc_words(view, name)}",
-        )
+        label = f"{view.called(name)}: {auc_words(view, name)}"
+        axes.plot(x, y, color=colour, linestyle=style, drawstyle="steps-post", label=label)
         rows += [
             (name, *map(float, point))
             for point in zip(band.fpr, band.tpr, band.low, band.high, strict=True)
@@ -104,18 +95,18 @@ def roc(view: RunView, scores: Mapping[str, Scored]) -> Picture:
     axes.set_ylabel("true-positive rate (members found)")
     axes.grid(True)
     percent_ticks(axes, left)
-    handles, labels = axes.get_legend_handles_labels()
-    count = len(scores)
-    order = [*reversed(range(count)), count]
-    legend(axes, [handles[i] for i in order], [labels[i] for i in order])
-    description = "; ".join(f"{view.called(name)}: {auc_words(view, name)}" for name in scores)
-    title = f"ROC curves, {words(view.primary_attack)} attack"
-    svg = render(
-        figure,
-        name="roc",
-        title=title,
-        description=f"Log-log axes, chance is the diagonal. {description}.",
+    axes.legend(
+        *((*each[-2::-1], each[-1]) for each in axes.get_legend_handles_labels()),
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=1,
+        borderaxespad=0.3,
+        handlelength=2.6,
     )
+    said = "; ".join(f"{view.called(name)}: {auc_words(view, name)}" for name in scores)
+    description = f"Log-log axes, chance is the diagonal. {said}."
+    title = f"ROC curves, {words(view.primary_attack)} attack"
+    svg = render(figure, name="roc", title=title, description=description)
     columns = ("model", "fpr", "tpr", "tpr_low", "tpr_high")
     return Picture(name="roc", svg=svg, columns=columns, rows=tuple(sorted(rows)))
 
@@ -128,7 +119,7 @@ def auc_words(view: RunView, model: str) -> str:
 def thinned(fpr: Array, tpr: Array, left: float, most: int = 400) -> tuple[Array, Array]:
     """Thin a curve from `left` on to about `most` vertices, even on a log axis.
 
-    It starts at the TPR reached there.
+    Its first is the TPR reached there.
     """
     start = float(tpr[fpr <= left].max(initial=0.0))
     inside = fpr >= left
@@ -154,10 +145,8 @@ def tradeoff(view: RunView) -> tuple[QualityPoint, ...]:
     for metric, _, _ in QUALITY:
         points = []
         for name in audited(view):
-            quality, leakage = (
-                view.result(metric, name),
-                view.result("auc", name, attack=view.primary_attack),
-            )
+            quality = view.result(metric, name)
+            leakage = view.result("auc", name, attack=view.primary_attack)
             if quality and leakage and not (math.isnan(quality.value) or math.isnan(leakage.value)):
                 points.append(QualityPoint(model=name, quality=quality, leakage=leakage))
         if points:
@@ -183,41 +172,27 @@ def scatter(view: RunView, points: Sequence[QualityPoint]) -> Picture:
             linestyle="none",
             label=view.called(point.model),
         )
-    low = min(0.4, *(finite_or(p.leakage.low, p.leakage.value) - 0.02 for p in points))
-    axes.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
-    axes.text(0.5, 0.02, " chance", transform=axes.get_xaxis_transform(), fontsize=9, ha="left")
-    axes.set(
-        xlim=(low, 1.015), xlabel=f"leakage: AUC, {words(view.primary_attack)} attack", ylabel=label
-    )
+    low = min(0.4, *(np.fmin(p.leakage.low, p.leakage.value) - 0.02 for p in points))
+    chance_line(axes)
+    leakage = f"leakage: AUC, {words(view.primary_attack)} attack"
+    axes.set(xlim=(low, 1.015), xlabel=leakage, ylabel=label)
     axes.margins(y=0.18)
     if not higher:
         axes.invert_yaxis()
     axes.grid(True)
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.3
-    )
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.3)
     rows = tuple(
-        (
-            p.model,
-            p.quality.value,
-            p.quality.low,
-            p.quality.high,
-            p.leakage.value,
-            p.leakage.low,
-            p.leakage.high,
-        )
+        (p.model, *(n for row in (p.quality, p.leakage) for n in (row.value, row.low, row.high)))
         for p in points
     )
     said = "; ".join(
         f"{view.called(p.model)}: {interval(p.quality)} against AUC {interval(p.leakage)}"
         for p in points
     )
-    svg = render(
-        figure, name="quality_leakage", title="Quality against leakage", description=f"{said}."
-    )
+    name, title = "quality_leakage", "Quality against leakage"
+    svg = render(figure, name=name, title=title, description=f"{said}.")
     columns = ("model", metric, f"{metric}_low", f"{metric}_high", "auc", "auc_low", "auc_high")
-    return Picture(name="quality_leakage", svg=svg, columns=columns, rows=rows)
+    return Picture(name=name, svg=svg, columns=columns, rows=rows)
 
 
 def histogram(view: RunView, model: str, values: Array, member: Array) -> Picture:
@@ -250,25 +225,20 @@ def histogram(view: RunView, model: str, values: Array, member: Array) -> Pictur
         f"median {np.median(values[member]):.3g} for members, {np.median(values[~member]):.3g} for "
         "nonmembers"
     )
-    svg = render(
-        figure,
-        name=f"scores-{file_name(model)}",
-        title=f"Scores of the {view.called(model)}",
-        description=medians,
-    )
+    name, title = file_name(model), f"Scores of the {view.called(model)}"
+    svg = render(figure, name=f"scores-{name}", title=title, description=medians)
     rows = tuple(
         (model, float(low), float(high), float(a), float(b))
         for low, high, a, b in zip(edges, edges[1:], inside, outside, strict=False)
     )
     columns = ("model", "from", "to", "share_of_members", "share_of_nonmembers")
-    return Picture(name=f"scores_{file_name(model)}", svg=svg, columns=columns, rows=rows)
+    return Picture(name=f"scores_{name}", svg=svg, columns=columns, rows=rows)
 
 
 def bin_edges(values: Array) -> Array:
-    """Cut all scores into at most BINS + 3 equal bins with round edges.
+    """Cut all scores into at most BINS + 3 equal bins; of a constant, one unit wide.
 
-    So that no edge is a score of a record.
-    One unit wide around a constant score.
+    The edges are round, so that none is a score of a record.
     """
     low, high = float(values.min()), float(values.max())
     if not high - low > 1e-12 * max(1.0, abs(low), abs(high)):
@@ -277,8 +247,6 @@ def bin_edges(values: Array) -> Array:
     power = 10.0 ** math.floor(math.log10(least))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= least)
     first, last = math.floor(low / step), math.ceil(high / step)
-    first, last = (
-        first - (step * first > low),
-        last + (step * last < high),
-    )  # rounded to the wrong side
+    first -= step * first > low  # rounded to the wrong side
+    last += step * last < high
     return step * np.arange(first, last + 1)

@@ -25,6 +25,8 @@ from stillage.types import Result
 
 METRICS = ("rouge_l", "exact_match", "needed_exact")
 """Numbers from 0 to 1: by record in evaluate/samples.parquet, means in evaluate/results.parquet."""
+RECORDS = {"audit": "audit/scores.parquet", "evaluate": "evaluate/samples.parquet"}
+"""Where a stage keeps a number of every record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ class Candidate:
 
 
 def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
-    """Find the finished runs among folders and points of grids, and what is not.
+    """Sort folders and the points of grids into finished runs and unfinished ones.
 
     A run is finished when its audit is. One that asks for no audit, or any where no run was
     audited, is finished when its evaluation is. DataError for a folder that is neither run nor
@@ -64,18 +66,19 @@ def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
             given.append((folder, folder.resolve().name, False))
     for run, _, _ in given:
         check_store(run)
-    nobody = not any(is_audited(run) for run, _, _ in given)
+    nobody = not any(is_done(run, "audit") for run, _, _ in given)
     found: list[Candidate] = []
     unfinished: list[Path] = []
     for run, name, is_point in given:
-        if is_audited(run) or (is_evaluated(run) and (nobody or not asks_for_audit(run))):
+        is_asked = asks_for_audit(run)
+        if is_done(run, "audit") or (is_done(run, "evaluate") and (nobody or not is_asked)):
             found.append(candidate(run, name))
         elif is_point:
             unfinished.append(run)
         else:
-            stage = "audit" if asks_for_audit(run) else "evaluate"
+            stage, noun = ("audit", "audit") if is_asked else ("evaluate", "evaluation")
             raise DataError(
-                f"{run} has no finished {'audit' if stage == 'audit' else 'evaluation'}.",
+                f"{run} has no finished {noun}.",
                 f"{stage}: {what_is_wrong(run, stage)}",
                 f"Finish it first: stillage {stage} {run}",
             )
@@ -83,20 +86,15 @@ def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
 
 
 def variant_name(values: Mapping[str, str]) -> str:
-    """A point's values without the seed, as words."""
+    """Name a variant by a point's values without the seed."""
     return ", ".join(
         f"{path.rsplit('.', 1)[-1]}={value}" for path, value in values.items() if path != "seed"
     )
 
 
-def is_audited(run: Path) -> bool:
-    """Tell whether the audit has been done to its end."""
-    return not what_is_wrong(run, "audit") and (run / "audit" / "scores.parquet").is_file()
-
-
-def is_evaluated(run: Path) -> bool:
-    """Tell whether the evaluation has been done to its end."""
-    return not what_is_wrong(run, "evaluate") and (run / "evaluate" / "samples.parquet").is_file()
+def is_done(run: Path, stage: str) -> bool:
+    """Tell whether the audit, or the evaluation, has been done to its end."""
+    return not what_is_wrong(run, stage) and (run / RECORDS[stage]).is_file()
 
 
 def what_is_wrong(run: Path, stage: str) -> str:
@@ -113,7 +111,7 @@ def asks_for_audit(run: Path) -> bool:
 
 
 def candidate(run: Path, name: str) -> Candidate:
-    """A finished run, by its configuration."""
+    """Read a finished run's configuration and verdict."""
     flat = flat_values(written_settings(run))
     settings = {
         path: value for path, value in flat.items() if not path.startswith((*HARMLESS, "threads"))
@@ -129,12 +127,12 @@ def candidate(run: Path, name: str) -> Candidate:
         attacks=named,
         seed=int(str(seed)),
         verdict=verdict,
-        is_audited=is_audited(run),
+        is_audited=is_done(run, "audit"),
     )
 
 
 def variants(found: Sequence[Candidate], least: int = 2) -> dict[str, list[Candidate]]:
-    """Name -> its runs by seed: those whose settings differ in nothing but the seed.
+    """Put runs together whose settings differ in the seed alone, by name and seed.
 
     Names that two variants share become paths. DataError for fewer than `least`, or one seed of one
     given twice.
@@ -143,16 +141,16 @@ def variants(found: Sequence[Candidate], least: int = 2) -> dict[str, list[Candi
     for one in found:
         group = next((group for group in alike if group[0].settings == one.settings), None)
         if group is None:
-            alike.append([one])
-        elif any(other.seed == one.seed for other in group):
-            other = next(other for other in group if other.seed == one.seed)
-            raise DataError(
-                "Two of the runs are one and the same experiment.",
-                f"{other.folder} and {one.folder}: seed {one.seed} and equal settings",
-                "Give each run once.",
-            )
-        else:
-            group.append(one)
+            group = []
+            alike.append(group)
+        for other in group:
+            if other.seed == one.seed:
+                raise DataError(
+                    "Two of the runs are one and the same experiment.",
+                    f"{other.folder} and {one.folder}: seed {one.seed} and equal settings",
+                    "Give each run once.",
+                )
+        group.append(one)
     if len(alike) < least:
         raise DataError(
             "There is nothing to compare: at least two finished runs must differ in more than the "
@@ -160,14 +158,12 @@ def variants(found: Sequence[Candidate], least: int = 2) -> dict[str, list[Candi
             f"finished: {', '.join(str(one.folder) for one in found) or 'none'}",
             "Give more runs, or finish the grid with the command that started it.",
         )
-    names = [group[0].name for group in alike]
-    unique = [
-        name if names.count(name) == 1 else str(group[0].folder)
-        for name, group in zip(names, alike, strict=True)
-    ]
+    names = [first.name for first, *_ in alike]
     return {
-        name: sorted(group, key=lambda one: one.seed)
-        for name, group in zip(unique, alike, strict=True)
+        group[0].name if names.count(group[0].name) == 1 else str(group[0].folder): sorted(
+            group, key=lambda one: one.seed
+        )
+        for group in alike
     }
 
 
@@ -183,8 +179,8 @@ def primary(found: Sequence[Candidate]) -> str:
 
 
 def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
-    """Give a run's scores in the order of the record ids (DataError: none)."""
-    scores = Scores(read_table(one.folder / "audit" / "scores.parquet"))
+    """Read a run's scores in the order of the record ids (DataError: none)."""
+    scores = Scores(read_table(one.folder / RECORDS["audit"]))
     if (model, attack) not in scores.pairs:
         fits = (
             f"attacks on {model}: {', '.join(scores.attacks(model))}"
@@ -209,35 +205,33 @@ def run_scores(one: Candidate, model: str, attack: str) -> RunScores:
 
 
 def record_values(one: Candidate, model: str, metric: str) -> RunScores | None:
-    """Give a number of every record that the model answered, by id; None without."""
-    path = one.folder / "evaluate" / "samples.parquet"
-    table = read_table(path) if is_evaluated(one.folder) else None
-    if table is None or metric not in table.column_names:
+    """Read a number of every record that the model answered, by id; None without."""
+    if not is_done(one.folder, "evaluate"):
         return None
-    rows = [
+    table = read_table(one.folder / RECORDS["evaluate"])
+    if metric not in table.column_names:
+        return None
+    columns = (table.column(name).to_pylist() for name in ("id", "model", metric))
+    rows = sorted(
         (str(id_), float(value))
-        for id_, whose, value in zip(
-            *(table.column(name).to_pylist() for name in ("id", "model", metric)), strict=True
-        )
+        for id_, whose, value in zip(*columns, strict=True)
         if whose == model and value is not None and not math.isnan(value)  # no word: no ROUGE-L
-    ]
+    )
     if not rows:
         return None
-    rows.sort()
-    ids, values = tuple(id_ for id_, _ in rows), np.array([value for _, value in rows])
     groups = group_names(one.folder)
     return RunScores(
         run=str(one.folder),
         seed=one.seed,
-        ids=ids,
-        groups=tuple(groups.get(id_, "") for id_ in ids),
-        is_member=np.zeros(len(ids), dtype=bool),
-        scores=values,
+        ids=tuple(id_ for id_, _ in rows),
+        groups=tuple(groups.get(id_, "") for id_, _ in rows),
+        is_member=np.zeros(len(rows), dtype=bool),
+        scores=np.array([value for _, value in rows]),
     )
 
 
 def group_names(run: Path) -> dict[str, str]:
-    """Record id -> group of near-duplicates, of the records that are not alone."""
+    """Find the group of near-duplicates of every record that is not alone, by id."""
     path = run / "data" / "records.parquet"
     table = read_table(path) if path.is_file() else None
     if table is None or "group" not in table.column_names:
@@ -251,15 +245,14 @@ def quality_results(
 ) -> list[Result]:
     """Average quality, validation loss and trained tokens over a variant's seeds.
 
-    Student-t where several. Those of one seed keep their own intervals. A number that a run lacks
-    (a given model was not trained) gives no row.
+    By Student's t where there are several; one seed keeps its own intervals. A number that a run
+    lacks (a given model was not trained) gives no row.
     """
     row = replace(base, method=name, attack="", level=level, n=len(runs), seeds=len(runs), unit="")
     results = []
     for metric, read in QUALITY.items():
-        values = [
-            value for run in runs for value in [read(run.folder, base.model)] if value is not None
-        ]
+        read_values = (read(run.folder, base.model) for run in runs)
+        values = [value for value in read_values if value is not None]
         if len(values) < len(runs):
             continue
         if len(values) == 1:
@@ -276,47 +269,29 @@ def quality_results(
 
 
 def measured(metric: str, run: Path, model: str) -> Result | None:
-    """A mean that the run's evaluation measured on test records."""
+    """Read a mean that the run's evaluation measured on test records."""
     path = run / "evaluate" / "results.parquet"
     rows = read_results(path) if path.is_file() else []
-    return next(
-        (row for row in rows if (row.metric, row.model, row.dataset) == (metric, model, "test")),
-        None,
-    )
+    asked = (metric, model, "test")
+    return next((row for row in rows if (row.metric, row.model, row.dataset) == asked), None)
 
 
-def best_validation_loss(run: Path, model: str) -> Result | None:
-    """The validation loss of the weights that were audited, nats per token."""
-    summary = summary_of(run, model)
-    is_last = summary.get("model_step") == summary.get("steps")
-    value = summary.get("validation_loss" if is_last else "best_validation_loss")
-    return (
-        None
-        if value is None
-        else bare_number(model, "validation_loss", float(value), "nats per token")
-    )
-
-
-def tokens(run: Path, model: str) -> Result | None:
-    """How many tokens the model was trained on."""
-    value = summary_of(run, model).get("trained_tokens")
-    return None if value is None else bare_number(model, "trained_tokens", float(value), "tokens")
-
-
-def bare_number(model: str, metric: str, value: float, unit: str) -> Result:
-    """A number without interval."""
-    return Result(run="", stage="", model=model, metric=metric, value=value, n=1, unit=unit)
-
-
-def summary_of(run: Path, model: str) -> Mapping[str, float | None]:
-    """What the model's training wrote down; empty where it was not trained in the run."""
+def summed_up(metric: str, run: Path, model: str) -> Result | None:
+    """Read what a model's training wrote down; None where the run did not train it."""
     path = run / model / "summary.json"
-    return read_json(path) if path.is_file() else {}
+    summary = read_json(path) if path.is_file() else {}
+    # the validation loss of the weights that were audited: those of the last step, or the best
+    is_best = metric == "validation_loss" and summary.get("model_step") != summary.get("steps")
+    value = summary.get(f"best_{metric}" if is_best else metric)
+    if value is None:
+        return None
+    unit = UNITS[metric]
+    return Result(run="", stage="", model=model, metric=metric, value=float(value), n=1, unit=unit)
 
 
+UNITS = {"validation_loss": "nats per token", "trained_tokens": "tokens"}
 QUALITY: Mapping[str, Callable[[Path, str], Result | None]] = {
     **{metric: partial(measured, metric) for metric in METRICS},
-    "validation_loss": best_validation_loss,
-    "trained_tokens": tokens,
+    **{metric: partial(summed_up, metric) for metric in UNITS},
 }
 """What stands beside a variant's leakage, and where a run keeps it."""

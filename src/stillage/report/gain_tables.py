@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from stillage.report.cells import Cell, Table, auc_cell, level_words, model_head, number, share
+from stillage.report.cells import Table, auc_cell, level_words, number, share, table_of
 from stillage.report.claims import auc_claim, claims_of
 from stillage.report.run_view import RunView
 from stillage.report.wording import by_attack, interval, percent, words
@@ -19,23 +19,15 @@ ATTACKS = ("loss_needed",)
 
 
 def gain_of(view: RunView, model: str, minus: str) -> Result | None:
-    """Find how much better one model is than another on the same records.
-
-    None where that was not measured.
-    """
+    """Find how much better one model is than another on the same records, if measured."""
     for metric in QUALITY:
-        rows = [row for row in view.results if (row.metric, row.model) == (f"{metric}_gain", model)]
-        found = next((row for row in rows if row.against == minus), None)
-        if found is not None:
-            return found
+        for row in view.rows(f"{metric}_gain", model=model, against=minus):
+            return row
     return None
 
 
 def gain_words(view: RunView) -> str:
-    """Say what the student can do that one without a teacher cannot.
-
-    Empty where it was not measured.
-    """
+    """Say what the student can do that one without a teacher cannot, if measured."""
     gain = gain_of(view, STUDENT, ALONE)
     if gain is None or math.isnan(gain.low):
         return ""
@@ -71,12 +63,10 @@ def alone_words(view: RunView) -> str:
     if not claims:
         return ""
     shows = any(claim.shows for claim in claims)
-    does = (
-        "tells members from nonmembers too"
-        if shows
-        else "is not shown to tell members from nonmembers"
-    )
-    return f"; the one without a teacher {does} ({by_attack(claims[0].row)})"
+    does = "tells" if shows else "is not shown to tell"
+    too = " too" if shows else ""
+    auc = by_attack(claims[0].row)
+    return f"; the one without a teacher {does} members from nonmembers{too} ({auc})"
 
 
 def signed(row: Result) -> str:
@@ -88,34 +78,27 @@ def signed(row: Result) -> str:
 
 def minimal_words(view: RunView) -> str:
     """Say what the student asked only for what is needed keeps and gives away."""
-    auc, quality = (
-        view.result("auc", MINIMAL, attack=view.primary_attack),
-        view.result("needed_exact", MINIMAL),
-    )
+    attack = view.primary_attack
+    auc, student = (view.result("auc", name, attack=attack) for name in (MINIMAL, STUDENT))
+    quality = view.result("needed_exact", MINIMAL)
     if auc is None or quality is None or math.isnan(auc.low):
         return ""
     cost, avoided = (
         gain_of(view, MINIMAL, STUDENT),
-        view.result("avoided_leak", STUDENT, attack=view.primary_attack),
+        view.result("avoided_leak", STUDENT, attack=attack),
     )
-    keeps = f"right on {percent(quality)}" + (
-        f" ({signed(cost)} against the student)" if cost is not None else ""
-    )
+    keeps = f"right on {percent(quality)}"
+    keeps += f" ({signed(cost)} against the student)" if cost is not None else ""
     parts = [
         row for name in ATTACKS if (row := view.result("auc", MINIMAL, attack=name)) is not None
     ]
     beside = "".join(f"; {interval(row)}, {words(row.attack)} attack" for row in parts)
-    student, worst = (
-        view.result("auc", STUDENT, attack=view.primary_attack),
-        max(row.high for row in (auc, *parts)),
-    )
-    leaks = any(claim.is_attributed for claim in claims_of(view, STUDENT))
     clear = (
-        leaks
+        any(claim.is_attributed for claim in claims_of(view, STUDENT))
         and avoided is not None
         and avoided.low > 0
         and student is not None
-        and worst < student.low
+        and max(row.high for row in (auc, *parts)) < student.low
     )
     less = "leaks less" if clear else "is not shown to leak less"
     left = left_words(view, (auc, *parts))
@@ -144,30 +127,32 @@ def halves_table(view: RunView) -> Table | None:
     """
     if gain_of(view, STUDENT, ALONE) is None:
         return None
-    skilled = any(row.metric == "needed_exact" for row in view.results)
-    metric = "needed_exact" if skilled else "rouge_l"
-    names = [name for name in view.models if name.startswith("student")]
-    attacks = (
-        [view.primary_attack, *(name for name in ATTACKS if name in view.attacks)]
-        if view.attacks
-        else []
-    )
+    skilled = bool(view.rows("needed_exact"))
+    attacks = [view.primary_attack, *(name for name in ATTACKS if name in view.attacks)]
     rows = []
-    for name in names:
-        quality = view.result(metric, name)
+    for name in view.models:
+        if not name.startswith("student"):
+            continue
         gain = gain_of(view, name, ALONE)
-        cells = [
-            share(quality) if skilled else number(quality, 3),
-            Cell(text="–" if gain is None else signed(gain)),
-        ]
-        cells += [auc_cell(view.result("auc", name, attack=attack)) for attack in attacks]
-        rows.append((model_head(view, name), *cells))
-    columns = (
-        "model",
-        "needed part right" if skilled else "ROUGE-L",
-        "more than without a teacher",
-        *(f"AUC, {words(attack)} attack" for attack in attacks),
-    )
+        quality = (
+            {"needed part right": share(view.result("needed_exact", name))}
+            if skilled
+            else {"ROUGE-L": number(view.result("rouge_l", name), 3)}
+        )
+        rows.append(
+            {
+                "model": view.called(name),
+                **quality,
+                "more than without a teacher": "–" if gain is None else signed(gain),
+                **{
+                    f"AUC, {words(attack)} attack": auc_cell(
+                        view.result("auc", name, attack=attack)
+                    )
+                    for attack in attacks
+                    if attack
+                },
+            }
+        )
     note = (
         "Quality on test records, the same for all models; differences are paired. "
         f"{level_words(view)}."
@@ -177,14 +162,9 @@ def halves_table(view: RunView) -> Table | None:
             f" The needed part of an answer goes up to its first “{end}”; what follows is not "
             "judged here."
         )
-    if MINIMAL in names:
+    if MINIMAL in view.models:
         note += (
             f" The {words(MINIMAL)} never learned the rest, so that numbers over whole answers "
             "speak against it."
         )
-    return Table(
-        caption="What each student can do, and what it gives away",
-        columns=columns,
-        rows=tuple(rows),
-        note=note,
-    )
+    return table_of("What each student can do, and what it gives away", rows, note)

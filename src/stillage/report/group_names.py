@@ -23,17 +23,12 @@ OURS = re.compile(r"\(none\)|\d+ other values")
 def column_values(
     records: pa.Table | None, columns: Sequence[str]
 ) -> dict[str, tuple[set[str], set[str]]]:
-    """Read which values of a column protected records have, and which public ones.
-
-    column -> (values of protected records, of those that may be shown).
-    """
+    """Read the values of each column: of protected records, and of public ones."""
     found: dict[str, tuple[set[str], set[str]]] = {column: (set(), set()) for column in columns}
     if records is None or "meta" not in records.column_names or not columns:
         return found
     for batch in records.select(["part", "meta"]).to_batches(max_chunksize=4096):
-        for part, cell in zip(
-            *(batch.column(place).to_pylist() for place in range(2)), strict=True
-        ):
+        for part, cell in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             meta = parsed(cell)
             for column in columns if isinstance(meta, Mapping) else ():
                 if column in meta:
@@ -48,7 +43,7 @@ def shown_names(
     *,
     is_known: bool,
 ) -> dict[str, str]:
-    """Give what is printed for each label "column: value" that may not stand.
+    """Choose what is printed for each label "column: value" that may not stand.
 
     is_known: whether there are records to tell private values by; without them every value counts
     as private. Groups of a column are numbered in an order that only the key knows. Where one
@@ -81,7 +76,7 @@ def shown_names(
 def shown_value(
     value: str, column: str, values: tuple[set[str], set[str]], *, is_known: bool
 ) -> str:
-    """What may be printed of a group of a column; empty where nothing of it may.
+    """Choose what may be printed of a group of a column; empty: nothing of it.
 
     Public values and the audit's own names of groups: (none), the rest together, and the lengths of
     responses where no record has such a column. A quarter loses its range unless both its ends are
@@ -100,5 +95,5 @@ def shown_value(
 
 
 def renamed(results: Iterable[Result], names: Mapping[str, str]) -> tuple[Result, ...]:
-    """The results with the names of groups that are printed."""
+    """Name the groups of results as they are printed."""
     return tuple(replace(row, dataset=names.get(row.dataset, row.dataset)) for row in results)

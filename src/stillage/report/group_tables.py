@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stillage.report.cells import Cell, Table, auc_cell, head, level_words, number, share
+from stillage.report.cells import DASH, Cell, Table, auc_cell, level_words, number, share, table_of
 from stillage.report.claims import subject
 from stillage.report.run_view import RunView
 from stillage.report.wording import words
@@ -26,7 +26,7 @@ def slices_table(view: RunView) -> Table | None:
 
     Below it whether the groups differ.
     """
-    found = [row for row in view.results if row.metric == "slice_auc" and row.model != "blind"]
+    found = [row for row in view.rows("slice_auc") if row.model != "blind"]
     models = [name for name in view.models if any(row.model == name for row in found)]
     groups = sorted({row.dataset for row in found})
     if not groups:
@@ -37,13 +37,10 @@ def slices_table(view: RunView) -> Table | None:
         cells = [by_cell.get((group, model)) for model in models]
         n = max((row.n for row in cells if row is not None), default=0)
         rows.append((Cell(text=group), Cell(text=str(n)), *(group_cell(row) for row in cells)))
-    tests = [row for row in view.results if row.metric == f"slice_auc{BETWEEN}"]
-    for column in dict.fromkeys(row.dataset for row in tests):
-        ps = (
-            next((r for r in tests if (r.dataset, r.model) == (column, model)), None)
-            for model in models
-        )
-        rows.append((alike_head(column), Cell(text=""), *map(p_cell, ps)))
+    tests = {(row.dataset, row.model): row for row in view.rows(f"slice_auc{BETWEEN}")}
+    for column in dict.fromkeys(column for column, _ in tests):
+        ps = (p_cell(tests.get((column, model))) for model in models)
+        rows.append((Cell(text=f"all alike? {column}"), Cell(text=""), *ps))
     note = (
         f"Members against nonmembers of the same group; {level_words(view)}, each for its group "
         "alone. p: of an AUC of 0.5, adjusted for all groups of the model (Benjamini and "
@@ -83,31 +80,19 @@ def rates_table(view: RunView) -> Table | None:
         for heading, (metric, part) in asked.items()
     }
     columns = {heading: cells for heading, cells in columns.items() if cells}
-    groups = sorted(
-        {
-            row.dataset
-            for cells in columns.values()
-            for row in cells.values()
-            if BETWEEN not in row.metric
-        }
-    )
+    shown = [row for cells in columns.values() for row in cells.values()]
+    groups = sorted({row.dataset for row in shown if BETWEEN not in row.metric})
     if not groups:
         return None
-    tested = sorted(
-        {
-            row.dataset
-            for cells in columns.values()
-            for row in cells.values()
-            if BETWEEN in row.metric
-        }
-    )
     body = [
-        (head(group), *(cell(cells.get(group)) for cells in columns.values()))
+        {"group": words(group)}
+        | {heading: cell(cells.get(group)) for heading, cells in columns.items()}
         for group in groups[:SHOWN_GROUPS]
     ]
     body += [
-        (alike_head(column), *(p_cell(cells.get(column)) for cells in columns.values()))
-        for column in tested
+        {"group": f"all alike? {column}"}
+        | {heading: p_cell(cells.get(column)) for heading, cells in columns.items()}
+        for column in sorted({row.dataset for row in shown if BETWEEN in row.metric})
     ]
     note = (
         f"{level_words(view)}; n behind each. Found and taken for members: above the threshold "
@@ -115,31 +100,25 @@ def rates_table(view: RunView) -> Table | None:
         "group's test records. All alike: p that all groups of a column have one true value "
         f"(Welch), each number tested by itself.{more(groups)}"
     )
-    caption = f"What the {view.called(model)} betrays and can do, by group"
-    return Table(caption=caption, columns=("group", *columns), rows=tuple(body), note=note)
-
-
-def alike_head(column: str) -> Cell:
-    """The head of the row with the tests of a column."""
-    return Cell(text=f"all alike? {column}")
+    return table_of(f"What the {view.called(model)} betrays and can do, by group", body, note)
 
 
 def more(groups: Sequence[str]) -> str:
-    """How many groups are left out of a table."""
+    """Say how many groups are left out of a table."""
     left = len(groups) - SHOWN_GROUPS
     return f" {left} more groups are in results.parquet." if left > 0 else ""
 
 
 def cell(row: Result | None) -> Cell:
-    """A share in percent, or a mean, with its interval and the records behind it."""
+    """Show a share in percent, or a mean, with its interval and the records behind it."""
     if row is None:
-        return Cell(text="–")
+        return DASH
     shown = number(row, 3) if row.metric == "slice_rouge_l" else share(row)
     return replace(shown, small=f"{shown.small}, n {row.n}")
 
 
 def p_cell(row: Result | None) -> Cell:
-    """The p of a test between groups."""
+    """Show the p of a test between groups."""
     if row is None or math.isnan(row.value):
         return Cell(text="", small="" if row is None else "too few in the groups")
     return Cell(text=f"p {row.value:.2g}", small=f"{row.n} groups")

@@ -25,7 +25,7 @@ from stillage.report.left_out_table import left_out_table
 from stillage.report.memorized_table import memorized_table
 from stillage.report.record_examples import exposed_table, generations, recited_table
 from stillage.report.run_view import RunView
-from stillage.report.section import Section
+from stillage.report.section import Section, shown_sections
 from stillage.report.signal_tables import divergence_table
 from stillage.report.tables import (
     auc_table,
@@ -40,27 +40,18 @@ from stillage.report.worst_group import group_words
 from stillage.run.config import ReportConfig
 
 HERE = Path(__file__).parent
-
-
-ORDER = ("failed", "too few records to tell", "open", "passed")
+TOO_FEW = "too few records to tell"
+ORDER = ("failed", TOO_FEW, "open", "passed")
+"""What a check may come to: only the first and the last count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRow:
-    """One validity check as shown."""
+    """One validity check as shown; state: one of ORDER."""
 
     name: str
-    passed: bool
+    state: str
     detail: str
-    undecided: bool = False  # too few records to tell; counted as neither passed nor failed
-    says_nothing: bool = False  # what it found can be read either way; counted likewise
-
-    @property
-    def state(self) -> str:
-        """What it came to, in words."""
-        if self.undecided:
-            return "too few records to tell"
-        return "open" if self.says_nothing else "passed" if self.passed else "failed"
 
 
 def rendered(template: str, parts: Mapping[str, Any]) -> str:
@@ -114,10 +105,11 @@ def page(
         "split": split_words(view),
         "figures": {name: Markup(picture.svg) for name, picture in drawn.items()},
         "data": {
-            name: without_dashes(table) or table for name, table in digests(view, drawn).items()
+            name: table and (without_dashes(table) or table)
+            for name, table in digests(view, drawn).items()
         },
         "tables": tables(view, options),
-        "sections": measured_sections(view, sections),
+        "sections": shown_sections(view, sections),
         "generations": generations(view),
         "samples_hidden": view.samples is not None
         and view.records is None
@@ -131,45 +123,25 @@ def page(
     return rendered("report.html.j2", parts)
 
 
-def measured_sections(
-    view: RunView, sections: Sequence[Section]
-) -> list[tuple[str, str, list[Table]]]:
-    """Make the sections of measures that have something to show: name, title, tables."""
-    made = [
-        (section.name, section.title, [without_dashes(one) or one for one in section.tables(view)])
-        for section in sections
-        if section.title
-    ]
-    return [one for one in made if one[2]]
-
-
 def typeset(text: str) -> str:
-    """Apostrophes as printed; a number keeps its unit and its interval on the line."""
+    """Print apostrophes curved, and keep a number's unit and interval on its line."""
     text = re.sub(r"\[([-\d.]+), ([-\d.]+)\]", "[\\1,\u00a0\\2]", text.replace("'", "’"))
     text = re.sub(r"\bp = (?=\d)", "p\u00a0=\u00a0", text)
     return re.sub(r"(\d) (\[|%)", "\\1\u00a0\\2", text)
 
 
 def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
-    """Every table of the page by name; None where the run has no numbers for it."""
-    audited = bool(view.attacks)
-    extraction = recital_table(view)
-    blind = blind_attacker_table(view)
-    rest = view.attacks[1:]
+    """Make every table of the page by name; None where the run has no numbers for it."""
+    first, rest = view.attacks[:1], view.attacks[1:]
+    at_few = f"Members found at few false alarms, {words(view.primary_attack)} attack"
     found = {
-        "models": models_table(view) if view.models else None,
+        "models": models_table(view),
         "halves": halves_table(view),
-        "auc": auc_table(view) if audited else None,
+        "auc": auc_table(view) if first else None,
         "left_out": left_out_table(view),
-        "tpr": tpr_table(
-            view,
-            view.attacks[:1],
-            f"Members found at few false alarms, {words(view.primary_attack)} attack",
-        )
-        if audited
-        else None,
+        "tpr": tpr_table(view, first, at_few) if first else None,
         "tpr_rest": tpr_table(view, rest, "The same for every other attack") if rest else None,
-        "extraction": extraction if extraction.rows else None,
+        "extraction": recital_table(view),
         "exposure": exposure_table(view),
         "inheritance": inheritance_table(view),
         "sets": sets_table(view),
@@ -182,11 +154,9 @@ def tables(view: RunView, options: ReportConfig) -> dict[str, Table | None]:
         "beyond": beyond_table(view),
         "recited": recited_table(view, options),
         "exposed": exposed_table(view, options),
-        "blind": blind if blind.rows else None,
+        "blind": blind_attacker_table(view),
     }
-    return {
-        name: without_dashes(table) if table is not None else None for name, table in found.items()
-    }
+    return {name: table and without_dashes(table) for name, table in found.items()}
 
 
 def checks(view: RunView) -> tuple[CheckRow, ...]:
@@ -194,14 +164,21 @@ def checks(view: RunView) -> tuple[CheckRow, ...]:
     found = [
         CheckRow(
             name=words(str(check.get("name", ""))),
-            passed=bool(check.get("passed")),
+            state=state_of(check),
             detail=str(check.get("detail", "")),
-            undecided=bool(check.get("undecided")),
-            says_nothing=bool(check.get("says_nothing")),
         )
         for check in _checks(view)
     ]
     return tuple(sorted(found, key=lambda check: ORDER.index(check.state)))
+
+
+def state_of(check: Mapping[str, Any]) -> str:
+    """Tell which of ORDER a check came to."""
+    if check.get("undecided"):
+        return TOO_FEW
+    if check.get("says_nothing"):
+        return "open"
+    return "passed" if check.get("passed") else "failed"
 
 
 def _checks(view: RunView) -> list[Mapping[str, Any]]:
@@ -209,7 +186,7 @@ def _checks(view: RunView) -> list[Mapping[str, Any]]:
 
 
 def split_words(view: RunView) -> str:
-    """Who drew the split, and which checks could not be made."""
+    """Say who drew the split, and which checks could not be made."""
     drawn = view.validity.get("drawn_by_us", view.split.get("drawn_by_us"))
     if drawn is None:
         return "This run folder has no record of how the split was drawn."
@@ -229,16 +206,14 @@ def split_words(view: RunView) -> str:
 
 
 def facts(view: RunView) -> dict[str, Any]:
-    """Configuration, counts, training, versions and hashes, as flat lists."""
+    """List configuration, counts, training, versions and hashes."""
     kind = "sha256" if view.sight.shows_all else "sha256 under a key of the run folder"
     groups = {
         "Split": {key: value for key, value in view.split.items() if key != "sources"},
         f"Sources ({kind})": view.split.get("sources", {}),
         "Training": view.summaries,
         "Environment": view.env,
-        f"Files this report was made from ({kind})": {
-            name: digest for name, digest in view.hashes.items()
-        },
+        f"Files this report was made from ({kind})": view.hashes,
     }
     flat = {name: tuple(flatten(group)) for name, group in groups.items()}
     return {
@@ -248,7 +223,7 @@ def facts(view: RunView) -> dict[str, Any]:
 
 
 def flatten(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested JSON as (dotted path, text) pairs; long lists are cut with their count."""
+    """Flatten nested JSON to (dotted path, text); of long lists only the count stays."""
     if isinstance(value, Mapping):
         for key, entry in value.items():
             yield from flatten(entry, f"{prefix}.{key}" if prefix else str(key))

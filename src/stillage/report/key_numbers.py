@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from stillage.report.cells import thousands
 from stillage.report.claim_words import target_words
 from stillage.report.claims import extraction_pair, family, strongest_auc, subject
 from stillage.report.run_view import RunView
@@ -12,6 +13,12 @@ from stillage.report.wording import interval, percent, words
 from stillage.types import Result
 
 MOST = 5
+UNAUDITED = (
+    ("Exact match", "exact_match", 2),
+    ("Perplexity", "perplexity", 1),
+    ("Bits per byte", "bits_per_byte", 2),
+)
+"""What is shown beside ROUGE-L where nothing was audited: label, metric, digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,64 +32,49 @@ class KeyNumber:
 
 
 def key_numbers(view: RunView) -> tuple[KeyNumber, ...]:
-    """Give up to MOST numbers of the report's subject.
+    """Choose up to MOST numbers of the report's subject.
 
-    AUCs, TPR at the lowest FPR, extraction, quality.
+    AUCs, TPR at the lowest FPR, extraction, quality; without an audit other numbers of quality, and
+    without any the sizes of the parts.
     """
-    from stillage.report.cells import thousands
-
     model = subject(view)
     found = [*auc_keys(view, model), *tail_keys(view, model), *recital_keys(view, model)]
-    audited = bool(found)
+    measured = [] if found else UNAUDITED
     found += quality_keys(view, model)
-    if not audited:
-        measured = (
-            ("Exact match", "exact_match", 2),
-            ("Perplexity", "perplexity", 1),
-            ("Bits per byte", "bits_per_byte", 2),
-        )
-        rows = [(label, view.result(metric, model), digits) for label, metric, digits in measured]
-        note = f"{view.called(model)}, test records"
-        found += [key(label, interval(row, digits), note) for label, row, digits in rows if row]
+    rows = [(label, view.result(metric, model), digits) for label, metric, digits in measured]
+    note = f"{view.called(model)}, test records"
+    found += [key(label, interval(row, digits), note) for label, row, digits in rows if row]
     counts = sorted(view.split.get("counts", {}).items(), key=lambda item: -float(item[1]))[:4]
     return tuple(found[:MOST]) or tuple(
-        KeyNumber(label=f"{part} records", value=thousands(count), small="", note="")
-        for part, count in counts
+        key(f"{part} records", thousands(count), "") for part, count in counts
     )
 
 
 def auc_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """Give the strongest attack's AUC, and the primary attack's if another."""
-    strongest, primary = (
-        strongest_auc(view, model),
-        view.result("auc", model, attack=view.primary_attack),
-    )
+    """Show the strongest attack's AUC, and the primary attack's if another."""
+    strongest = strongest_auc(view, model)
+    if strongest is None:
+        return []
+    primary = view.result("auc", model, attack=view.primary_attack)
     tested, count = view.result("best_attack_p", model), len(family(view, model))
-    found = []
-    if strongest is not None:
-        chosen = ""
-        if strongest.metric == "best_attack_auc" and tested is not None:
-            allows = (
-                f"the interval allows for the choice among {count} attacks, the table's does not"
-            )
-            chosen = f", strongest of {count}, p = {tested.value:.2g}; {allows}"
-        found.append(auc_key(view, strongest, f"{view.called(model)}{chosen}; 0.5 is chance"))
-    if strongest is not None and primary is not None and primary.attack != strongest.attack:
-        found.append(
-            auc_key(view, primary, f"{view.called(model)}, the attack that was named first")
-        )
+    chosen = ""
+    if strongest.metric == "best_attack_auc" and tested is not None:
+        allows = f"the interval allows for the choice among {count} attacks, the table's does not"
+        chosen = f", strongest of {count}, p = {tested.value:.2g}; {allows}"
+    found = [auc_key(strongest, f"{view.called(model)}{chosen}; 0.5 is chance")]
+    if primary is not None and primary.attack != strongest.attack:
+        found.append(auc_key(primary, f"{view.called(model)}, the attack that was named first"))
     return found
 
 
-def auc_key(view: RunView, row: Result, note: str) -> KeyNumber:
-    """An AUC under the name of its attack."""
+def auc_key(row: Result, note: str) -> KeyNumber:
+    """Show an AUC under the name of its attack."""
     return key(f"AUC, {words(row.attack)} attack", interval(row), note)
 
 
 def tail_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """Give the members found at the lowest FPR that has a value, and why others not."""
-    rows = [row for row in view.results if row.metric == "tpr_at_fpr" and row.model == model]
-    rows = [row for row in rows if row.attack == view.primary_attack]
+    """Show the members found at the lowest FPR that has a value, or why none has."""
+    rows = view.rows("tpr_at_fpr", model=model, attack=view.primary_attack)
     rows.sort(key=lambda row: (math.isnan(row.value), row.fpr))
     if not rows:
         return []
@@ -94,7 +86,7 @@ def tail_keys(view: RunView, model: str) -> list[KeyNumber]:
 
 
 def recital_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """The share of members whose target is recited, and of nonmembers."""
+    """Show the share of members whose target is recited, and of nonmembers."""
     members, nonmembers = extraction_pair(view, model)
     if members is None:
         return []
@@ -103,26 +95,23 @@ def recital_keys(view: RunView, model: str) -> list[KeyNumber]:
 
 
 def quality_keys(view: RunView, model: str) -> list[KeyNumber]:
-    """How good the model is: the needed part where there is one, else ROUGE-L."""
-    who = view.called(model)
+    """Show how good the model is: the needed part where there is one, else ROUGE-L."""
+    note = f"{view.called(model)}, test records"
     needed, alone = (view.result("needed_exact", name) for name in (model, "student_no_teacher"))
     quality = view.result("rouge_l", model)
     if needed is not None:
-        without = (
-            f"; without a teacher {percent(alone).partition(' [')[0]}"
-            if alone and model == "student"
-            else ""
-        )
-        return [key("Needed part right", percent(needed), f"{who}, test records{without}")]
+        if alone and model == "student":
+            note += f"; without a teacher {percent(alone).partition(' [')[0]}"
+        return [key("Needed part right", percent(needed), note)]
     if quality is None:
         return []
     teacher = view.result("rouge_l", "teacher") if model != "teacher" else None
-    note = f"{who}, test records" + (f"; teacher {teacher.value:.2f}" if teacher else "")
+    note += f"; teacher {teacher.value:.2f}" if teacher else ""
     return [key("ROUGE-L", interval(quality), note)]
 
 
 def key(label: str, shown: str, note: str) -> KeyNumber:
-    """A number with its interval in the small line."""
+    """Split a number from its interval, the small line, or from its reason."""
     shown, _, why = shown.partition(" (")
     note = f"{why.rstrip(')')}; {note}" if why else note
     value, _, rest = shown.partition(" [")

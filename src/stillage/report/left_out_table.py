@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stillage.report.cells import Cell, Table, head
+from stillage.report.cells import Table, table_of
 from stillage.report.run_view import RunView, order_models
 from stillage.report.wording import words
 
@@ -10,28 +10,22 @@ from stillage.report.wording import words
 def attacks_left_out(view: RunView) -> dict[tuple[str, str], tuple[str, ...]]:
     """Group the attacks that were not run: (attack, reason) -> models."""
     found: dict[tuple[str, str], set[str]] = {}
-    for row in view.results:
-        if row.metric == "left_out":
-            found.setdefault((row.attack, row.reason), set()).add(row.model)
+    for row in view.rows("left_out"):
+        found.setdefault((row.attack, row.reason), set()).add(row.model)
     return {entry: order_models(models) for entry, models in found.items()}
 
 
 def left_out_table(view: RunView) -> Table | None:
-    """One row per attack and reason; None when nothing was left out."""
-    rows = tuple(
-        (head(attack), Cell(text=", ".join(view.called(name) for name in models)), Cell(text=why))
+    """Tabulate every attack and reason; None when nothing was left out."""
+    rows = [
+        {"attack": words(attack), "models": ", ".join(map(view.called, models)), "why": why}
         for (attack, why), models in attacks_left_out(view).items()
-    )
-    if not rows:
-        return None
+    ]
     note = (
         "These attacks were asked for and have no number here; nothing follows from that about the "
         "models."
     )
-    columns = ("attack", "models", "why")
-    return Table(
-        caption="Attacks that were left out", columns=columns, rows=rows, heads=3, note=note
-    )
+    return table_of("Attacks that were left out", rows, note, heads=3)
 
 
 def left_out_line(view: RunView) -> str:

@@ -46,10 +46,10 @@ EDGES = "\"'`.,;:!?()[]{}<>«»„“”‘’*_|~#=…"
 
 
 def runs_in(form: str) -> tuple[Array, Array, Array]:
-    """The runs of a normal form: (hashes uint64, where each begins, where it ends).
+    """Find the runs of a normal form: (hashes, where each begins, where it ends).
 
-    WINDOW characters as they are; WINDOW letters and digits, and DIGITS digits, with at most GAP
-    other characters between two of them.
+    Hashes are uint64. WINDOW characters as they are; WINDOW letters and digits, and DIGITS digits,
+    with at most GAP other characters between two of them.
     """
     codes = np.frombuffer(form.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     kind, everywhere = kinds_of_characters()[codes], np.arange(codes.size)
@@ -66,9 +66,9 @@ def runs_in(form: str) -> tuple[Array, Array, Array]:
 
 
 def linked(places: Array, barriers: Array) -> Array:
-    """Tell whether each place and the next are in one run.
+    """Tell whether each place and the next are near, with no barrier between.
 
-    That is: near, with no barrier between (counts).
+    barriers: how many there are up to each character.
     """
     return (np.diff(places) <= GAP + 1) & (np.diff(barriers[places]) == 0)
 
@@ -76,7 +76,7 @@ def linked(places: Array, barriers: Array) -> Array:
 def hashed_runs(
     codes: Array, places: Array, linked: Array, length: int, kind: int = 0
 ) -> tuple[Array, Array, Array]:
-    """Hash every run of linked characters: (hashes of 64 bits, first, last)."""
+    """Hash every run of linked characters: (hashes of 64 bits, first, last place)."""
     count = places.size - length + 1
     if count <= 0:
         return np.zeros(0, dtype=np.uint64), places[:0], places[:0]
@@ -105,7 +105,7 @@ def in_digits(form: str) -> str:
 
 
 def spans_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """The pieces of a normal form that may identify somebody, each with its place.
+    """Find the pieces of a normal form that may identify somebody, with their places.
 
     Words (of two letters too: see redactor); tokens, as they are and by their letters and digits;
     codes; numbers; two and three characters in a row of a script without spaces.
@@ -131,7 +131,7 @@ def spans_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def rests_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Give what masks may leave of a token or a number, with its place.
+    """Find what masks may leave of a token or a number, each with its place.
 
     Words in a row within a token, the signs around them too; groups in a row within a number.
     Longer ones are runs.
@@ -159,10 +159,7 @@ def rests_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def codes_of(form: str, words: Sequence[tuple[int, int]]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Find codes of letters and digits in up to six words.
-
-    At most GAP characters between two.
-    """
+    """Find codes of letters and digits in up to six words, at most GAP apart."""
     for index, (start, _) in enumerate(words):
         code, before = "", start
         for first, last in words[index : index + 6]:
@@ -175,7 +172,7 @@ def codes_of(form: str, words: Sequence[tuple[int, int]]) -> Iterator[tuple[str,
 
 
 def close_codes(form: str) -> set[str]:
-    """Give the codes of one token, or of words too short to be pieces.
+    """Find the codes of one token, or of words too short to be pieces.
 
     Any word and a number make a code ("paid 12"): that both texts have them apart tells nothing.
     """
@@ -189,26 +186,23 @@ def close_codes(form: str) -> set[str]:
 
 
 def is_code(text: str) -> bool:
-    """Tell numbers of letters and digits, as of passports and plates."""
+    """Tell whether letters and digits make a number as of passports and plates."""
     return len(text) in CODE and any(map(str.isdigit, text)) and any(map(str.isalpha, text))
 
 
 def spelled(text: str) -> str:
-    """The letters and digits of a text, without anything else but the ends of texts."""
+    """Keep of a text the letters and digits, and the ends of texts."""
     return UNSPELLED.sub("", text)
 
 
 def number_of(written: str, fewest: int) -> str:
-    """A number as a piece, "#" and its digits; empty where they are too few."""
+    """Write a number as a piece, "#" and its digits; empty where they are too few."""
     digits = re.sub("[^0-9]", "", written)
     return f"#{digits}" if len(digits) >= fewest else ""
 
 
 def runs_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Give every two and three characters in a row of a script without spaces.
-
-    With their place.
-    """
+    """Find every two and three characters in a row of a script without spaces."""
     if form.isascii():
         return
     words = word_spans(form)
@@ -221,7 +215,7 @@ def runs_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def phrases_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every phrase of whole words with 2 to WINDOW - 1 characters, with its place."""
+    """Find every phrase of whole words with 2 to WINDOW - 1 characters."""
     words = word_spans(form)
     for index, (start, _) in enumerate(words):
         for _, end in words[index:]:
@@ -232,7 +226,7 @@ def phrases_of(form: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def parts_of(word: str) -> set[str]:
-    """Proper parts of a word of INSIDE to 24 characters, without digits."""
+    """Cut a word into its proper parts of INSIDE to 24 characters without digits."""
     size = len(word)
     parts = {
         word[start:end]
@@ -243,7 +237,7 @@ def parts_of(word: str) -> set[str]:
 
 
 def short_names(texts: Iterable[str]) -> set[str]:
-    """Words of two letters that begin with a capital, in their normal form."""
+    """Find words of two letters that begin with a capital, in their normal form."""
     return {
         normal_form(word)
         for text in texts
@@ -253,7 +247,7 @@ def short_names(texts: Iterable[str]) -> set[str]:
 
 
 def pieces_in(form: str, in_a_row: Collection[str], codes: Collection[str] = ()) -> set[str]:
-    """The pieces of a long text, as `spans_of`.
+    """Find the pieces of a long text, as `spans_of`.
 
     Of scripts without spaces only `in_a_row` is looked for, of codes in several words only `codes`.
     """

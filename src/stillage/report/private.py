@@ -24,38 +24,32 @@ DIGEST = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{16})\b")
 
 @dataclass(frozen=True, slots=True)
 class PrivateText:
-    """A text of a private record, or a place named after some.
-
-    A mask wherever it is printed without `Sight`.
-    """
+    """A text of a private record: a mask wherever no `Disclosure` prints it."""
 
     text: str
 
     def __str__(self) -> str:
-        """The mask."""
+        """Print the mask."""
         return MASK if self.text else ""
 
     __repr__ = __str__
 
 
 def as_it_is(text: str) -> str:
-    """The text."""
+    """Show a text as it is."""
     return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disclosure:
-    """What a report shows: everything, or nothing private without the key.
-
-    key: of the keyed names. free: masks a text that nobody vouches for (redact.Redactor).
-    """
+    """What a report shows: everything, or nothing private without the key."""
 
     shows_all: bool = False
-    key: bytes = b""
-    free: Callable[[str], str] = as_it_is
+    key: bytes = b""  # of the keyed names
+    free: Callable[[str], str] = as_it_is  # masks a text that nobody vouches for (redact.Redactor)
 
     def text(self, private: PrivateText) -> str:
-        """A private text, or the mask."""
+        """Show a private text, or the mask."""
         return private.text if self.shows_all else str(private)
 
     def id(self, record_id: str) -> str:
@@ -66,22 +60,20 @@ class Disclosure:
         """Replace every hash in a text, which could confirm a guess, by a keyed one."""
         if self.shows_all:
             return text
-        return DIGEST.sub(
-            lambda found: (
-                self.id(found[0]) if len(found[0]) == 16 else self.keyed("sha256", found[0])
-            ),
-            text,
-        )
+
+        def named(found: re.Match[str]) -> str:
+            return self.id(found[0]) if len(found[0]) == 16 else self.keyed("sha256", found[0])
+
+        return DIGEST.sub(named, text)
 
     def keyed(self, kind: str, text: str, digits: int = 16) -> str:
-        """So many hexadecimal digits of the HMAC-SHA256 of a text under the run's key."""
+        """Take so many hexadecimal digits of a text's HMAC-SHA256 under the run's key."""
         return hmac.new(self.key, f"{kind}\0{text}".encode(), hashlib.sha256).hexdigest()[:digits]
 
 
 def run_key(run: Path) -> bytes:
-    """Read the key of a run, `<run>/report.key`; made at random where there is none.
+    """Read the key of a run, `<run>/report.key`; made at random where none is.
 
-    For its owner's eyes.
     DataError where the file is no key.
     """
     path = run / KEY_FILE

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.report.cells import Cell, Table
+from stillage.report.cells import DASH, Cell, Table, table_of
 from stillage.report.claims import subject
 from stillage.report.figures import attack_scores
 from stillage.report.private import Disclosure, PrivateText
@@ -25,27 +24,6 @@ HIDDEN = (
     "Texts are masked and records renamed by a key of the run folder; --show-text reveals them, "
     "scores and lengths."
 )
-EXACT = ("score", "characters")
-"""Columns that would confirm a guess at a text, to whoever has the model."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A model's answer to a test record."""
-
-    model: str
-    text: str
-    rouge_l: float
-    finished: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
-    """A test record and every model's answer."""
-
-    prompt: str
-    reference: str
-    answers: tuple[Answer, ...]
 
 
 def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
@@ -54,8 +32,8 @@ def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
     found = attack_scores(view, view.primary_attack).get(model)
     if found is None:
         return None
-    pairs = list(found.by_id.items())
-    members = [pair for pair, inside in zip(pairs, found.is_member, strict=True) if inside]
+    pairs = zip(found.by_id.items(), found.is_member, strict=True)
+    members = [pair for pair, inside in pairs if inside]
     nonmembers = found.scores[~found.is_member]
     sight = view.sight
     top = sorted(members, key=lambda pair: (-pair[1], sight.id(pair[0])))[: options.examples]
@@ -63,41 +41,37 @@ def exposed_table(view: RunView, options: ReportConfig) -> Table | None:
     recited = _recited(view, model)
     rows = []
     for id_, score in top:
-        above = float(np.mean(nonmembers >= score))
         text = texts.get(id_, PrivateText(""))
         said = recited.get(id_)
-        prefix = f"{said['matched_prefix']} of {said['tokens']}" if said else "–"
-        exact = (Cell(text=f"{score:.3f}"), Cell(text=str(len(text.text)) if text.text else "–"))
-        cells = (
-            Cell(text=sight.id(id_), kind="mono"),
-            text_cell(text, sight),
-            Cell(text=f"{100 * above:.1f} %"),
+        length = str(len(text.text)) if text.text else "–"
+        # both would confirm a guess at a text, to whoever has the model
+        exact = {"score": f"{score:.3f}", "characters": length} if sight.shows_all else {}
+        rows.append(
+            {
+                "record": Cell(text=sight.id(id_), kind="mono"),
+                "text": text_cell(text, sight),
+                "nonmembers above": f"{100 * float(np.mean(nonmembers >= score)):.1f} %",
+                "tokens recited": f"{said['matched_prefix']} of {said['tokens']}" if said else "–",
+                **exact,
+            }
         )
-        rows.append((*cells, Cell(text=prefix), *(exact if sight.shows_all else ())))
     note = (
         "Nonmembers above: share of nonmembers with at least that score, the false-alarm rate at "
         "which the record is found."
     ) + ("" if sight.shows_all else f" {HIDDEN}")
-    columns = (
-        "record",
-        "text",
-        "nonmembers above",
-        "tokens recited",
-        *(EXACT if sight.shows_all else ()),
-    )
     caption = f"Members by {words(view.primary_attack)} score on the {view.called(model)}"
-    return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
+    return table_of(caption, rows, note, heads=2)
 
 
 def text_cell(text: PrivateText, sight: Disclosure) -> Cell:
     """A member's text, masked where texts are not shown."""
     if not text.text:
-        return Cell(text="–")
+        return DASH
     return Cell(text=clip(sight.text(text), 300), kind="" if sight.shows_all else "masked")
 
 
 def _texts(records: pa.Table | None, ids: set[str]) -> dict[str, PrivateText]:
-    """id -> prompt, input and response of those records."""
+    """Read prompt, input and response of some records, by id."""
     if records is None:
         return {}
     import pyarrow.compute as pc
@@ -112,7 +86,7 @@ def _texts(records: pa.Table | None, ids: set[str]) -> dict[str, PrivateText]:
 
 
 def _recited(view: RunView, model: str) -> dict[str, Mapping[str, Any]]:
-    """id -> its extraction row, for members under one model."""
+    """Find the extraction rows of members under one model, by id."""
     if view.extraction is None:
         return {}
     import pyarrow.compute as pc
@@ -131,27 +105,26 @@ def recited_table(view: RunView, options: ReportConfig) -> Table | None:
         found.values(),
         key=lambda row: (not row["exact"], -row["matched_prefix"], sight.id(row["id"])),
     )
-    rows = tuple(
-        (
-            Cell(text=sight.id(row["id"]), kind="mono"),
-            text_cell(PrivateText(row["target"]), sight),
-            text_cell(PrivateText(row["recited"]), sight),
-            Cell(text=f"{row['matched_prefix']} of {row['tokens']}"),
-            Cell(text="yes" if row["exact"] else "no"),
-        )
+    rows = [
+        {
+            "record": Cell(text=sight.id(row["id"]), kind="mono"),
+            "target": text_cell(PrivateText(row["target"]), sight),
+            "recited": text_cell(PrivateText(row["recited"]), sight),
+            "tokens matched": f"{row['matched_prefix']} of {row['tokens']}",
+            "exact": "yes" if row["exact"] else "no",
+        }
         for row in top[: options.examples]
-    )
-    columns = ("record", "target", "recited", "tokens matched", "exact")
+    ]
     note = f"Greedy answers of the {view.called(subject(view))}." + (
         "" if sight.shows_all else f" {HIDDEN}"
     )
-    return Table(caption="Members recited furthest", columns=columns, rows=rows, heads=3, note=note)
+    return table_of("Members recited furthest", rows, note, heads=3)
 
 
 def first_samples(view: RunView) -> list[dict[str, Any]]:
-    """Give the rows of samples.parquet of the first test records by id.
+    """List the rows of samples.parquet of the first test records by id.
 
-    None where they cannot be checked and may not be shown.
+    None of them where they cannot be checked and may not be shown.
     """
     if view.samples is None or (view.records is None and not view.sight.shows_all):
         return []
@@ -160,32 +133,29 @@ def first_samples(view: RunView) -> list[dict[str, Any]]:
 
 
 def sampled_texts(view: RunView) -> list[str]:
-    """List the texts that `generations` shows.
-
-    What a model writes may hold what it learned of private records.
-    """
+    """List the texts that `generations` shows: models may have them of members."""
     return [str(row[key]) for row in first_samples(view) for key in ("prompt", "reference", "text")]
 
 
-def generations(view: RunView) -> tuple[Generation, ...]:
-    """Give the first test records by id, with every model's answer.
+def generations(view: RunView) -> list[dict[str, Any]]:
+    """List the first test records by id: prompt, reference and answers, masked.
 
-    What only private records have is masked unless shown.
+    An answer: model, text, rouge_l (NaN: the reference has no word), finished.
     """
     rows, free, found = first_samples(view), view.sight.free, []
     for id_ in sorted({row["id"] for row in rows}):
         here = {row["model"]: row for row in rows if row["id"] == id_}
-        answers = tuple(
-            Answer(
-                model=view.called(name),
-                text=clip(free(here[name]["text"])),
-                rouge_l=here[name]["rouge_l"],
-                finished=bool(here[name].get("finished", True)),
-            )
+        answers = [
+            {
+                "model": view.called(name),
+                "text": clip(free(here[name]["text"])),
+                "rouge_l": here[name]["rouge_l"],
+                "finished": bool(here[name].get("finished", True)),
+            }
             for name in view.models
             if name in here
-        )
+        ]
         first = next(iter(here.values()))
-        prompt, reference = (clip(free(first[key])) for key in ("prompt", "reference"))
-        found.append(Generation(prompt=prompt, reference=reference, answers=answers))
-    return tuple(found)
+        asked = {key: clip(free(first[key])) for key in ("prompt", "reference")}
+        found.append({**asked, "answers": answers})
+    return found

@@ -1,7 +1,7 @@
 """Masking what a free text has from private records alone.
 
-A model's answer, or words that somebody typed. Only such texts are searched. The report's own words
-are never: they hold nothing that was not put in on purpose (private.py).
+Searched are models' answers, and words that somebody typed or a plug-in wrote. The report's own
+words never are: they hold nothing that was not put in on purpose (private.py).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Redactor:
     pieces: frozenset[str]
 
     def __call__(self, text: str) -> str:
-        """The text with its private parts replaced by one mask each."""
+        """Replace every private part of a text by one mask."""
         if not (self.secret.size or self.pieces):
             return text
         text, form, origin = folded(text)
@@ -75,9 +75,8 @@ class Redactor:
         for start, end in spans:
             inside[start:end] = 1
         counted = np.concatenate([[0], np.cumsum(inside)])
-        spans += [
-            span for span in word_spans(form) if counted[span[1]] > counted[span[0]]
-        ]  # no half of a word stays
+        # no half of a word stays
+        spans += [span for span in word_spans(form) if counted[span[1]] > counted[span[0]]]
         for start, end in spans:
             hidden[origin[start] : origin[end - 1] + 1] = True
         return "".join(_masked_runs(text, hidden)) if hidden.any() else text
@@ -89,9 +88,8 @@ def _masked_runs(text: str, hidden: Array) -> Iterator[str]:
     for start, end in itertools.pairwise(bounds):
         part = text[start:end]
         inside = part.strip()
-        yield (
-            part.replace(inside, MASK) if hidden[start] else part
-        )  # the space around it tells where the words were
+        # the space around it tells where the words were
+        yield part.replace(inside, MASK) if hidden[start] else part
 
 
 def folded(text: str) -> tuple[str, str, Sequence[int]]:
@@ -115,15 +113,11 @@ def folded(text: str) -> tuple[str, str, Sequence[int]]:
     form = normal_form(text)
     if "".join(characters) == form:
         return text, form, origin
-    return (
-        form,
-        form,
-        range(len(form)),
-    )  # letters that compose only once they are folded: the form itself is shown
+    return form, form, range(len(form))  # letters compose only once they are folded: show the form
 
 
 def redactor(records: pa.Table | None, shown: Iterable[str]) -> Redactor:
-    """The redactor for texts about to be shown.
+    """Make the redactor for texts about to be shown.
 
     A run, a piece or a whole short field is secret when a protected record has it and no record of
     SAFE_PARTS has it; words of two letters where a protected record writes them with a capital. A
@@ -163,7 +157,7 @@ def redactor(records: pa.Table | None, shown: Iterable[str]) -> Redactor:
 
 
 def held_in(runs: Array, form: str) -> Array:
-    """Which of the runs (sorted hashes) a long text has; bool, one each."""
+    """Tell which of the runs (sorted hashes) a long text has; bool, one each."""
     found, hashes = np.zeros(len(runs), dtype=bool), runs_in(form)[0]
     if len(runs):
         places = np.minimum(np.searchsorted(runs, hashes), len(runs) - 1)
@@ -172,7 +166,7 @@ def held_in(runs: Array, form: str) -> Array:
 
 
 def _chunks(records: pa.Table, *, is_safe: bool) -> Iterator[list[str]]:
-    """Give the texts of safe or protected records, about CHUNK_CHARS at a time."""
+    """Read the texts of safe or protected records, about CHUNK_CHARS at a time."""
     import pyarrow.compute as pc
 
     safe = pc.field("part").isin(list(SAFE_PARTS))
@@ -190,15 +184,12 @@ def _chunks(records: pa.Table, *, is_safe: bool) -> Iterator[list[str]]:
 
 
 def texts_of(row: Mapping[str, object]) -> Iterator[str]:
-    """Give every text of a row of records.parquet.
+    """Read every text of a row of records.parquet.
 
     Fields, what turns say, values of kept columns; not the columns' names.
     """
-    yield from (
-        text
-        for name in ("prompt", "input", "response")
-        if isinstance(text := row.get(name), str) and text
-    )
+    fields = (row.get(name) for name in ("prompt", "input", "response"))
+    yield from (text for text in fields if isinstance(text, str) and text)
     turns, meta = (parsed(row.get(name)) for name in ("messages", "meta"))
     for turn in turns if isinstance(turns, list) else ():
         yield from leaves(turn[1:] if isinstance(turn, list) else turn)
@@ -209,7 +200,7 @@ def texts_of(row: Mapping[str, object]) -> Iterator[str]:
 
 
 def parsed(cell: object) -> Any:  # noqa: ANN401 - JSON is what its writer made it
-    """What a JSON text holds; None where it is none."""
+    """Read what a JSON text holds; None where it is none."""
     if isinstance(cell, str):
         with contextlib.suppress(json.JSONDecodeError):
             return json.loads(cell)
@@ -217,7 +208,7 @@ def parsed(cell: object) -> Any:  # noqa: ANN401 - JSON is what its writer made 
 
 
 def leaves(value: object) -> Iterator[str]:
-    """Every text and number in nested JSON, keys included."""
+    """List every text and number in nested JSON, keys included."""
     if isinstance(value, Mapping):
         for key, entry in value.items():
             yield str(key)
@@ -232,5 +223,5 @@ def leaves(value: object) -> Iterator[str]:
 
 
 def clip(text: str, limit: int = 600) -> str:
-    """The text, cut at `limit` characters with a count of what is left out."""
+    """Cut a text at `limit` characters, with a count of what is left out."""
     return text if len(text) <= limit else f"{text[:limit]} … [{len(text) - limit} more characters]"

@@ -56,7 +56,7 @@ STAGES = ("evaluate", "audit", "blocks", "signal", "exposure", "dp")
 class RunView:
     """A run as the report sees it.
 
-    Tables are None and mappings empty where the stage did not run.
+    Tables are None and mappings empty where the stage did not run. The tables hold private texts.
     """
 
     run: Path
@@ -73,9 +73,7 @@ class RunView:
     config_text: str
     env: Mapping[str, Any]
     hashes: Mapping[str, str]  # path in the run folder -> sha256
-    sight: Disclosure = field(
-        default_factory=Disclosure
-    )  # how much of private texts may be shown; the tables have them all
+    sight: Disclosure = field(default_factory=Disclosure)  # what of private texts may be shown
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -89,9 +87,7 @@ class RunView:
     @property
     def attacks(self) -> tuple[str, ...]:
         """Attacks with an AUC, in the order of the configuration, then by name."""
-        found = {
-            r.attack for r in self.results if r.metric == "auc" and r.attack and r.model != "blind"
-        }
+        found = {row.attack for row in self.rows("auc") if row.attack and row.model != "blind"}
         named = [name for name in self.setting("audit", "attacks", ()) if name in found]
         return tuple(named) + tuple(sorted(found - set(named)))
 
@@ -107,11 +103,9 @@ class RunView:
 
     def called(self, model: str) -> str:
         """Name a model as tables and sentences do; a given reference by its own name."""
-        return (
-            own_name(str(self.setting("audit", "reference", "")))
-            if model == self.given_reference
-            else words(model)
-        )
+        if model == self.given_reference:
+            return own_name(str(self.setting("audit", "reference", "")))
+        return words(model)
 
     @property
     def level(self) -> float:
@@ -125,6 +119,15 @@ class RunView:
         value = found.get(key, default) if isinstance(found, Mapping) else default
         return default if value is None else value
 
+    def rows(self, metric: str, **columns: object) -> list[Result]:
+        """List the results with a metric, and with these values in other columns."""
+        return [
+            row
+            for row in self.results
+            if row.metric == metric
+            and all(getattr(row, name) == value for name, value in columns.items())
+        ]
+
     def result(
         self,
         metric: str,
@@ -134,20 +137,15 @@ class RunView:
         fpr: float | None = None,
         dataset: str = "",
     ) -> Result | None:
-        """Find the row with a metric.
+        """Find the result with a metric, and with what else is given.
 
-        Of several, the one over most records (a slice has fewer), test data first on ties.
-        attack, fpr and dataset filter where they are given.
+        Of several, the one over most records (a slice has fewer), test data first.
         """
-        rows = [
-            row
-            for row in self.results
-            if row.metric == metric
-            and row.model == model
-            and (not attack or row.attack == attack)
-            and (fpr is None or row.fpr == fpr)
-            and (not dataset or row.dataset == dataset)
-        ]
+        columns: dict[str, object] = {"model": model}
+        columns |= {"attack": attack} if attack else {}
+        columns |= {"fpr": fpr} if fpr is not None else {}
+        columns |= {"dataset": dataset} if dataset else {}
+        rows = self.rows(metric, **columns)
         return max(rows, key=lambda row: (row.dataset == "test", row.n), default=None)
 
 
@@ -157,19 +155,16 @@ def order_models(names: set[str]) -> tuple[str, ...]:
 
 
 def read_run(run: Path, measures: Sequence[str] = ()) -> RunView:
-    """Read what there is of a run folder.
+    """Read what there is of a run folder, with results of STAGES and these measures.
 
-    measures: stages whose results are read after the usual ones. Raises DataError where the folder
-    holds neither a configuration, nor results, nor a trained model.
+    DataError where it holds neither a configuration, nor results, nor a trained model.
     """
-    results = [
-        row
-        for stage in dict.fromkeys((*STAGES, *measures))
-        for row in _results(run / stage / "results.parquet")
-    ]
+    stages = (run / stage / "results.parquet" for stage in dict.fromkeys((*STAGES, *measures)))
+    results = [row for path in stages if path.is_file() for row in read_results(path)]
     found = {path.parent.name: read_json(path) for path in sorted(run.glob("*/summary.json"))}
     summaries = {name: summary for name, summary in found.items() if not serves_attacks(name)}
-    config_text = _text(run / "config.yaml")
+    config = run / "config.yaml"
+    config_text = config.read_text(encoding="utf-8") if config.is_file() else ""
     if not (results or summaries or config_text):
         raise DataError(
             f"There is nothing to report in {run}.",
@@ -202,10 +197,7 @@ def read_run(run: Path, measures: Sequence[str] = ()) -> RunView:
 
 
 def count_parameters(model: Path) -> int:
-    """Count the numbers in the safetensors files of a model folder, by headers.
-
-    A tied weight is stored once.
-    """
+    """Count the weights in a model folder's safetensors headers, a tied one once."""
     count = 0
     for path in sorted(model.glob("*.safetensors")):
         with path.open("rb") as file:
@@ -221,10 +213,6 @@ def _is_timing(row: Result) -> bool:
     return row.unit in ("s", "seconds", "tokens/s") or row.metric.endswith(("_s", "_per_second"))
 
 
-def _results(path: Path) -> list[Result]:
-    return read_results(path) if path.is_file() else []
-
-
 def _table(path: Path) -> pa.Table | None:
     return read_table(path) if path.is_file() else None
 
@@ -232,7 +220,3 @@ def _table(path: Path) -> pa.Table | None:
 def _json(path: Path) -> dict[str, Any]:
     value = read_json(path) if path.is_file() else {}
     return value if isinstance(value, dict) else {}
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""

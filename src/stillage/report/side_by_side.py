@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stillage.audit.compare import RunScores, beyond_controls, compare, compare_means
@@ -127,7 +127,7 @@ def control_scores(
 ) -> dict[str, list[RunScores]]:
     """Read the scores of each control in every run of a variant.
 
-    None where a check of a run failed, which no control can mend.
+    Empty where a check of a run failed, which no control can mend.
     """
     found: dict[str, list[RunScores]] = {}
     if any(one.verdict != "valid" for one in runs):
@@ -141,25 +141,20 @@ def control_scores(
 
 
 def needed_ends(found: Sequence[Candidate]) -> list[str]:
-    """The texts that end the needed part of a response, of the runs that have one."""
+    """List the texts that end the needed part of a response, where a run has one."""
     ends = (one.settings.get("data.needed_until", "") for one in found)
     return list(dict.fromkeys(repr(end) for end in ends if end))
 
 
 def compared_model(found: Sequence[Candidate]) -> str:
     """Name the model that is compared: the student, else the teacher."""
-    has_student = any(
-        (one.folder / "student").exists()
-        or one.settings.get("student.path")
-        or not has_teacher(one)
-        for one in found
-    )
-    return "student" if has_student else "teacher"
+    is_student = any(has(one, "student") or not has(one, "teacher") for one in found)
+    return "student" if is_student else "teacher"
 
 
-def has_teacher(one: Candidate) -> bool:
-    """Tell whether the run has a teacher."""
-    return (one.folder / "teacher").exists() or bool(one.settings.get("teacher.path"))
+def has(one: Candidate, model: str) -> bool:
+    """Tell whether the run trained a model, or was given it."""
+    return (one.folder / model).exists() or bool(one.settings.get(f"{model}.path"))
 
 
 def quality_differences(
@@ -169,29 +164,25 @@ def quality_differences(
     base: Result,
     refused: list[DataError] | None,
 ) -> list[Result]:
-    """Every pair's difference of each number per record that all variants have."""
+    """Test every pair's difference of each number per record that both have."""
     results: list[Result] = []
     for metric in METRICS:
         values: dict[str, list[RunScores]] = {}
         for name, runs in named.items():
-            there = [
-                value for one in runs if (value := record_values(one, model, metric)) is not None
-            ]
+            read = (record_values(one, model, metric) for one in runs)
+            there = [value for value in read if value is not None]
             if len(there) == len(runs):
                 values[name] = there
-        row = Result(
-            run="", stage=base.stage, model=model, metric=metric, value=math.nan, dataset="test"
-        )
+        row = replace(base, attack="", metric=metric, dataset="test")
         results += compare_means(values, level=level, base=row, refused=refused)
     return results
 
 
 def not_compared(what: str, refused: Sequence[DataError] | None) -> list[str]:
-    """Pairs without a test, and why the first has none."""
-    why = {(error.what, error.values) for error in refused or ()}
+    """Say why the first pair without a test has none, and how many more there are."""
     if not refused:
         return []
-    first = refused[0]
+    first, why = refused[0], {(error.what, error.values) for error in refused}
     more = f", and {len(why) - 1} more such pairs" if len(why) > 1 else ""
     return [f"{what} is not compared by pairs everywhere: {first.what} ({first.values}){more}"]
 
@@ -202,18 +193,12 @@ def warnings(
     results: Sequence[Result],
     unfinished: Sequence[Path],
 ) -> list[str]:
-    """Say what must be known to read the numbers.
-
-    No audit, failed checks, unequal training, and who was left out.
-    """
+    """Say what is missing, failed or unequal, for who reads the numbers."""
     said = []
     if not audited:
         said.append("nothing was audited, so that only quality is compared")
-    elif len(audited) < len(named):
-        said.append(
-            "not audited, so that only quality is compared: "
-            f"{', '.join(n for n in named if n not in audited)}"
-        )
+    elif silent := [name for name in named if name not in audited]:
+        said.append(f"not audited, so that only quality is compared: {', '.join(silent)}")
     doubtful = [
         f"{one.folder} ({one.verdict})"
         for runs in audited.values()
@@ -237,16 +222,12 @@ def warnings(
 
 def unequal_training(results: Sequence[Result]) -> list[str]:
     """Say who was trained on many times as many tokens as another."""
-    trained = sorted(
-        (row for row in results if row.metric == "trained_tokens"), key=lambda row: row.value
-    )
-    if (
-        len(trained) < 2
-        or not trained[0].value > 0
-        or trained[-1].value <= UNEQUAL * trained[0].value
-    ):
+    trained = [row for row in results if row.metric == "trained_tokens"]
+    if len(trained) < 2:
         return []
-    least, most = trained[0], trained[-1]
+    least, *_, most = sorted(trained, key=lambda row: row.value)
+    if not least.value > 0 or most.value <= UNEQUAL * least.value:
+        return []
     return [
         f"not trained equally: {most.method} on {thousands(most.value)} tokens, "
         f"{most.value / least.value:.2g} times as many as {least.method} ({thousands(least.value)})"

@@ -3,78 +3,62 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from stillage.report.cells import Cell, Table, bracketed, level_words, model_head
+from stillage.report.cells import DASH, Cell, Table, bracketed, level_words, number, table_of
 from stillage.report.run_view import RunView
 from stillage.report.wording import interval, words
 from stillage.types import Result
 
 PARTS = {"public": "public (the student’s)", "private": "members", "nonmembers": "nonmembers"}
+QUANTILES = {"median": 0.5, "90 %": 0.9, "99 %": 0.99}
 
 
 def divergence_table(view: RunView) -> Table | None:
     """Tabulate the KL of teacher and student from their counterfactual twins.
 
-    By kind of record, with the correlation of both.
+    By kind of record, with the rank correlation of both in the student's rows.
     """
-    rows = []
+    rows, reasons = [], dict[str, None]()
     for model in ("teacher", "student"):
         for part, label in PARTS.items():
             mean = pick(view, "signal_kl", model, part)
-            if mean is not None:
-                quantiles = [
-                    pick(view, "signal_kl_quantile", model, part, q) for q in (0.5, 0.9, 0.99)
-                ]
-                both = (
-                    pick(view, "signal_spearman", "student", part) if model == "student" else None
-                )
-                cells = (
-                    bracketed(interval(row, 3)) if row else Cell(text="–")
-                    for row in (mean, *quantiles)
-                )
-                last = (
-                    bracketed(interval(both))
-                    if both and not math.isnan(both.value)
-                    else Cell(text="–")
-                )
-                rows.append(
-                    (
-                        model_head(view, model),
-                        Cell(text=label),
-                        *cells,
-                        last,
-                        Cell(text=str(mean.n)),
-                    )
-                )
-    if not rows:
-        return None
+            if mean is None:
+                continue
+            quantiles = {
+                heading: pick(view, "signal_kl_quantile", model, part, quantile=quantile)
+                for heading, quantile in QUANTILES.items()
+            }
+            reasons |= {row.reason: None for row in quantiles.values() if row and row.reason}
+            both = pick(view, "signal_spearman", model, part, attack="")
+            rows.append(
+                {
+                    "model": view.called(model),
+                    "records": label,
+                    "mean KL": number(mean, 3),
+                    **{heading: quantile_cell(row) for heading, row in quantiles.items()},
+                    "rank correlation": number(both) if model == "student" else DASH,
+                    "n": str(mean.n),
+                }
+            )
     note = (
         "KL divergence of the next-token distributions from the same model trained without the "
         "members, nats per token, mean of each record. On the student’s own records it is all that "
         "can carry the leak. Rank correlation: of the teacher’s"
         f" and the student’s KL over these records. {level_words(view)}." + shown_words(view)
     )
-    columns = ("model", "records", "mean KL", "median", "90 %", "99 %", "rank correlation", "n")
-    return Table(
-        caption="What the signal says about the members",
-        columns=columns,
-        rows=tuple(rows),
-        heads=2,
-        note=note,
-    )
+    note += f" No interval: {'; '.join(reasons)}." if reasons else ""
+    return table_of("What the signal says about the members", rows, note, heads=2)
 
 
-def pick(
-    view: RunView, metric: str, model: str, part: str, q: float = math.nan, attack: str = ""
-) -> Result | None:
-    """Pick the one row of that metric, model, part, quantile and attack."""
-    rows = (
-        row for row in view.results if (row.metric, row.model, row.dataset) == (metric, model, part)
-    )
-    return next(
-        (row for row in rows if row.attack == attack and (math.isnan(q) or row.quantile == q)),
-        None,
-    )
+def quantile_cell(row: Result | None) -> Cell:
+    """Show a quantile; why it has no interval is long, and stands below the table."""
+    return number(replace(row, reason="no interval") if row and row.reason else row, 3)
+
+
+def pick(view: RunView, metric: str, model: str, part: str, **columns: object) -> Result | None:
+    """Pick the one result on a part of the records, with values in other columns."""
+    return next(iter(view.rows(metric, model=model, dataset=part, **columns)), None)
 
 
 def shown_words(view: RunView) -> str:
@@ -90,19 +74,22 @@ def shown_words(view: RunView) -> str:
 
 
 def dp_table(view: RunView) -> Table | None:
-    """The lower bound on epsilon of each model, and the guesses it rests on."""
-    rows = []
+    """Tabulate the lower bound on epsilon of each model, and the guesses it rests on."""
+    rows, bounds = [], view.rows("dp_epsilon_low")
     for model in view.models:
-        bound = next(
-            (r for r in view.results if r.metric == "dp_epsilon_low" and r.model == model), None
-        )
-        right = next((r for r in view.results if r.metric == "dp_right" and r.model == model), None)
+        bound, right = (view.result(name, model) for name in ("dp_epsilon_low", "dp_right"))
         if bound is not None and right is not None:
-            low, n = Cell(text=f"{bound.value:.2f}"), Cell(text=str(bound.n))
-            rows.append((model_head(view, model), low, bracketed(interval(right)), n))
-    found = next((row for row in view.results if row.metric == "dp_epsilon_low"), None)
-    if found is None:
+            rows.append(
+                {
+                    "model": view.called(model),
+                    "epsilon is at least": f"{bound.value:.2f}",
+                    "guesses right": bracketed(interval(right)),
+                    "guesses": str(bound.n),
+                }
+            )
+    if not bounds:
         return None
+    found = bounds[0]
     fixed = f"fixed in advance: {found.n_members} in, {found.n_nonmembers} out"
     note = (
         f"Each record was a member by the toss of a coin ({found.coins} coins); guesses by the"
@@ -111,10 +98,4 @@ def dp_table(view: RunView) -> Table | None:
         " so many guesses right; 0: nothing found, which proves no privacy. Steinke, Nasr and"
         " Jagielski 2023."
     )
-    columns = ("model", "epsilon is at least", "guesses right", "guesses")
-    return Table(
-        caption="Differential privacy, bounded from below",
-        columns=columns,
-        rows=tuple(rows),
-        note=note,
-    )
+    return table_of("Differential privacy, bounded from below", rows, note)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from stillage.report.claim_words import target_words
+from stillage.report.claim_words import recited_shares
 from stillage.report.claims import extraction_pair
 from stillage.report.exposure_table import exposure_words
 from stillage.report.gain_tables import gain_words, minimal_words
 from stillage.report.left_out_table import left_out_line
 from stillage.report.run_view import RunView
-from stillage.report.tables import asked_fprs, models_table
+from stillage.report.tables import asked_fprs, method_of, training_part
 from stillage.report.verdict import Verdict
 from stillage.report.wording import interval, percent, words
 from stillage.report.worst_group import group_words
@@ -32,10 +32,8 @@ def summary_lines(view: RunView, judged: Verdict, *, title: str) -> list[str]:
     width = max((len(view.called(name)) for name in names), default=0)
     most = LINES - len(lines) - len(last)
     if len(names) > most and last:
-        last, most = (
-            last[:-1],
-            most + 1,
-        )  # what is recited is the first thing that the page can say alone
+        del last[-1]  # what is recited is the first thing that the page can say alone
+        most += 1
     lines += [
         f"  {view.called(name):{width}}  {model_line(view, name)}".rstrip() for name in names[:most]
     ]
@@ -53,26 +51,22 @@ def checked(view: RunView) -> str:
     checks = view.validity.get("checks", [])
     open_ = sum(bool(check.get("undecided") or check.get("says_nothing")) for check in checks)
     passed = sum(bool(check.get("passed")) for check in checks) - open_
-    said = (
-        f"; split {view.validity.get('verdict', 'unknown')}, {passed} of {len(checks)} checks "
-        "passed"
-    )
+    split = view.validity.get("verdict", "unknown")
+    said = f"; split {split}, {passed} of {len(checks)} checks passed"
     return said + (f", {open_} could not tell" if open_ else "")
 
 
 def recited_line(view: RunView) -> str:
     """Say what the student recites of members, and its exposure."""
-    members, nonmembers = extraction_pair(view, "student")
-    if members is None:
+    if extraction_pair(view, "student")[0] is None:
         return ""
     exposed = exposure_words(view, "student")
-    shares = f"{percent(members)} of members (nonmembers: {percent(nonmembers)})"
-    said = f"the student recites {target_words(view)} of {shares}"
+    said = f"the student recites {recited_shares(view, 'student')}"
     return said + (f"; {exposed}" if exposed else "")
 
 
 def model_line(view: RunView, model: str) -> str:
-    """A model's quality and leakage in one line; falls back to how it was trained."""
+    """Write a model's quality and leakage in one line, or how it was trained."""
     parts = []
     needed, quality = view.result("needed_exact", model), view.result("rouge_l", model)
     if needed is not None:
@@ -86,9 +80,5 @@ def model_line(view: RunView, model: str) -> str:
         found = view.result("tpr_at_fpr", model, attack=view.primary_attack, fpr=fpr)
         if found is not None:
             parts.append(f"TPR at {100 * fpr:g} % FPR {percent(found)}")
-    return "  ".join(parts) if parts else _trained(view, model)
-
-
-def _trained(view: RunView, model: str) -> str:
-    row = next(row for row in models_table(view).rows if row[0].text == view.called(model))
-    return f"{row[1].text}, trained on {row[2].text}"
+    trained = f"{method_of(view, model)}, trained on {training_part(view, model)}"
+    return "  ".join(parts) or trained

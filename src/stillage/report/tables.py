@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from stillage.report.cells import (
+    DASH,
     Cell,
     Table,
     auc_cell,
-    head,
     level_words,
-    model_head,
     number,
     share,
+    table_of,
     thousands,
 )
 from stillage.report.run_view import RunView
@@ -39,57 +38,31 @@ SOMETIMES = (*OVERLAP, "needed_exact", PUBLISHED)
 """Columns left out where not measured, or where the published number is the one beside it."""
 
 
-def signature_of(view: RunView, metric: str) -> str:
-    """What sacrebleu says of how a metric was computed; empty where that is not known."""
-    return next((row.signature for row in view.results if row.metric == metric), "")
-
-
-def models_table(view: RunView) -> Table:
-    """Who was trained how, on what, and how good it is."""
+def models_table(view: RunView) -> Table | None:
+    """Tabulate who was trained how, on what, and how good it is."""
     measured = {row.metric for row in view.results if row.metric != PUBLISHED or differs(view, row)}
     quality = {
         name: shown for name, shown in QUALITY.items() if name in measured or name not in SOMETIMES
     }
-    rows = []
-    for name in view.models:
-        facts = (
-            model_head(view, name),
-            Cell(text=method_of(view, name)),
-            Cell(text=training_part(view, name)),
-        )
-        size = Cell(text=thousands(view.parameters.get(name)))
-        rows.append(
-            (
-                *facts,
-                size,
-                *(
-                    number(view.result(metric, name), digits)
-                    for metric, (_, digits) in quality.items()
-                ),
-            )
-        )
-    columns = (
-        "model",
-        "method",
-        "trained on",
-        "parameters",
-        *(heading for heading, _ in quality.values()),
-    )
-    note = f"ROUGE-L and exact match run from 0 to 1; {level_words(view)}."
-    overlap = [
-        f"{QUALITY[name][0]} {signature}"
-        for name in OVERLAP
-        if (signature := signature_of(view, name))
+    rows = [
+        {
+            "model": view.called(name),
+            "method": method_of(view, name),
+            "trained on": training_part(view, name),
+            "parameters": thousands(view.parameters.get(name)),
+            **{
+                heading: number(view.result(metric, name), digits)
+                for metric, (heading, digits) in quality.items()
+            },
+        }
+        for name in view.models
     ]
+    note = f"ROUGE-L and exact match run from 0 to 1; {level_words(view)}."
+    signatures = {name: row.signature for name in OVERLAP for row in view.rows(name)[:1]}
+    overlap = [f"{QUALITY[name][0]} {said}" for name, said in signatures.items() if said]
     if overlap:
         note += f" Over the whole corpus, 0 to 100, by sacrebleu: {'; '.join(overlap)}."
-    return Table(
-        caption="Training and quality on test records",
-        columns=columns,
-        rows=tuple(rows),
-        heads=3,
-        note=note,
-    )
+    return table_of("Training and quality on test records", rows, note, heads=3)
 
 
 def differs(view: RunView, published: Result) -> bool:
@@ -99,26 +72,24 @@ def differs(view: RunView, published: Result) -> bool:
 
 
 def method_of(view: RunView, model: str) -> str:
-    """How a model was trained, as recorded, or as the configuration says."""
-    stated = first(view.summaries.get(model, {}), "method")
-    if stated:
-        return str(stated)
-    if model not in view.summaries:
+    """Say how a model was trained, as recorded, or as the configuration says."""
+    summary = view.summaries.get(model)
+    if summary is None:
         return "as given"
-    return (
-        "sft"
-        if model.startswith("teacher") or model.endswith("no_teacher")
-        else str(view.setting("distill", "method", "kd"))
-    )
+    if summary.get("method"):
+        return str(summary["method"])
+    if model.startswith("teacher") or model.endswith("no_teacher"):
+        return "sft"
+    return str(view.setting("distill", "method", "kd"))
 
 
 def training_part(view: RunView, model: str) -> str:
-    """Which part's records trained a model, and whose signal it followed."""
-    stated = first(view.summaries.get(model, {}), "trained_on")
-    if stated:
-        return str(stated)
-    if model not in view.summaries:
+    """Say which part's records trained a model, and whose signal it followed."""
+    summary = view.summaries.get(model)
+    if summary is None:
         return "not trained in this run"
+    if summary.get("trained_on"):
+        return str(summary["trained_on"])
     teachers = {
         "student": "teacher",
         "student_minimal": "teacher",
@@ -130,38 +101,32 @@ def training_part(view: RunView, model: str) -> str:
     return parts.get(model, "public")
 
 
-def first(mapping: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 - summaries are JSON
-    """The first of `keys` that is there and not None."""
-    return next((mapping[key] for key in keys if mapping.get(key) is not None), None)
-
-
 def auc_table(view: RunView) -> Table:
     """Tabulate the AUC of every model under every attack, and p of the best."""
     models = audited(view)
     rows = [
-        (head(attack), *(auc_cell(view.result("auc", name, attack=attack)) for name in models))
+        (
+            Cell(text=words(attack)),
+            *(auc_cell(view.result("auc", name, attack=attack)) for name in models),
+        )
         for attack in view.attacks
     ]
-    counts = {row.n for row in view.results if row.metric == "auc" and row.model != "blind"}
+    counts = {row.n for row in view.rows("auc") if row.model != "blind"}
     note = (
         f"0.5 is chance, 1 tells every member from every nonmember; {level_words(view)}; n = "
         f"{_range(counts)} records. Shaded: the interval lies above 0.5. The configuration names "
         "the first row first."
     )
-    if any(row.metric == "best_attack_p" for row in view.results):
-        rows.append(
-            (
-                head("p of the best"),
-                *(best_cell(view, view.result("best_attack_p", name)) for name in models),
-            )
-        )
+    if view.rows("best_attack_p"):
+        best = (best_cell(view, view.result("best_attack_p", name)) for name in models)
+        rows.append((Cell(text="p of the best"), *best))
         note += (
             " Best: how often shuffled membership makes the best of so many attacks look as good "
             "(near-duplicates stay together). The best heads the page, with a wider interval that "
             "allows for the choice among all of them; those of this table hold for each attack "
             "alone."
         )
-    columns = ("attack", *(view.called(name) for name in models))
+    columns = ("attack", *map(view.called, models))
     caption = "Membership: AUC of each model under each attack"
     return Table(caption=caption, columns=columns, rows=tuple(rows), note=note)
 
@@ -169,7 +134,7 @@ def auc_table(view: RunView) -> Table:
 def best_cell(view: RunView, row: Result | None) -> Cell:
     """Show the p-value of the best attack, its name, and of how many it is the best."""
     if row is None or math.isnan(row.value):
-        return Cell(text="–")
+        return DASH
     asked = ((name, view.result("auc", row.model, attack=name)) for name in view.attacks)
     silent = [name for name, auc in asked if auc is not None and math.isnan(auc.value)]
     without = f"; without an AUC: {', '.join(silent)}" if silent else ""
@@ -177,8 +142,8 @@ def best_cell(view: RunView, row: Result | None) -> Cell:
 
 
 def audited(view: RunView) -> tuple[str, ...]:
-    """Models with an AUC."""
-    found = {row.model for row in view.results if row.metric == "auc"}
+    """List the models with an AUC."""
+    found = {row.model for row in view.rows("auc")}
     return tuple(name for name in view.models if name in found)
 
 
@@ -187,18 +152,18 @@ def _range(counts: set[int]) -> str:
 
 
 def asked_fprs(view: RunView) -> tuple[float, ...]:
-    """The false-positive rates at which TPRs were asked for, the highest first."""
-    found = {row.fpr for row in view.results if row.metric == "tpr_at_fpr"}
+    """List the false-positive rates at which TPRs were asked for, the highest first."""
+    found = {row.fpr for row in view.rows("tpr_at_fpr")}
     return tuple(sorted((fpr for fpr in found if not math.isnan(fpr)), reverse=True))
 
 
 def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
-    """TPR at each false-positive rate, with the rate the nonmembers really had."""
+    """Tabulate TPR at each FPR, with the rate that the nonmembers really had."""
     fprs = asked_fprs(view)
     rows = []
     for name in audited(view):
         for attack in attacks:
-            cells = [model_head(view, name), head(attack)]
+            cells = [Cell(text=view.called(name)), Cell(text=words(attack))]
             for fpr in fprs:
                 cells.append(share(view.result("tpr_at_fpr", name, attack=attack, fpr=fpr)))
                 cells.append(share(view.result("achieved_fpr", name, attack=attack, fpr=fpr)))
@@ -216,38 +181,33 @@ def tpr_table(view: RunView, attacks: Sequence[str], caption: str) -> Table:
     return Table(caption=caption, columns=columns, rows=tuple(rows), heads=2, note=note)
 
 
-def recital_table(view: RunView) -> Table:
+def recital_table(view: RunView) -> Table | None:
     """Tabulate recited targets of members against those of nonmembers."""
     rows = []
     for name in view.models:
-        members = view.result("extraction_rate", name, dataset="private")
-        nonmembers = view.result("extraction_rate", name, dataset="nonmembers")
-        if members is None and nonmembers is None:
-            continue
-        count = str(members.n) if members is not None else "–"
-        prefix = (Cell(text=matched_prefix(view, name, part)) for part in ("private", "nonmembers"))
-        rows.append(
-            (model_head(view, name), share(members), share(nonmembers), Cell(text=count), *prefix)
+        members, nonmembers = (
+            view.result("extraction_rate", name, dataset=part) for part in ("private", "nonmembers")
         )
-    columns = (
-        "model",
-        "members recited",
-        "nonmembers recited (floor)",
-        "n members",
-        "prefix, members",
-        "prefix, nonmembers",
-    )
+        if members is not None or nonmembers is not None:
+            rows.append(
+                {
+                    "model": view.called(name),
+                    "members recited": share(members),
+                    "nonmembers recited (floor)": share(nonmembers),
+                    "n members": str(members.n) if members is not None else "–",
+                    "prefix, members": matched_prefix(view, name, "private"),
+                    "prefix, nonmembers": matched_prefix(view, name, "nonmembers"),
+                }
+            )
     note = (
         "Recited: the greedy answer repeats the target exactly."
         " Prefix: mean share of the target's tokens before the first error."
     )
-    return Table(
-        caption="Extraction: what the models recite", columns=columns, rows=tuple(rows), note=note
-    )
+    return table_of("Extraction: what the models recite", rows, note)
 
 
 def matched_prefix(view: RunView, model: str, part: str) -> str:
-    """Mean of matched_prefix / tokens over a part's records, in percent."""
+    """Average matched_prefix / tokens over a part's records, in percent."""
     if view.extraction is None:
         return "–"
     import pyarrow.compute as pc
@@ -260,16 +220,15 @@ def matched_prefix(view: RunView, model: str, part: str) -> str:
     return f"{100 * float(np.mean(matched / tokens)):.1f} %"
 
 
-def blind_attacker_table(view: RunView) -> Table:
+def blind_attacker_table(view: RunView) -> Table | None:
     """Tabulate what an attacker without any model tells apart: must be chance."""
-    rows = tuple(
-        (head(row.attack), auc_cell(row), Cell(text=str(row.n)))
-        for row in sorted(view.results, key=lambda row: row.attack)
-        if row.metric == "auc" and row.model == "blind"
-    )
+    rows = [
+        {"baseline": words(row.attack), "AUC": auc_cell(row), "n": str(row.n)}
+        for row in sorted(view.rows("auc", model="blind"), key=lambda row: row.attack)
+    ]
     note = (
         "These attackers read the records, but no model. Clearly above 0.5 the two groups differ "
         "by themselves; clearly below it by luck, or in a way that these attackers did not "
         "generalise."
     )
-    return Table(caption="Blind baselines", columns=("baseline", "AUC", "n"), rows=rows, note=note)
+    return table_of("Blind baselines", rows, note)

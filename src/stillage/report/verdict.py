@@ -38,20 +38,17 @@ REDRAW = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The head of the report.
+    """The head of the report."""
 
-    badge: one or two words; headline: one sentence; detail: what else must be said at once.
-    """
-
-    badge: str
-    tone: Tone
-    headline: str
-    detail: str = ""
+    badge: str  # one or two words
+    tone: Tone = "unknown"
+    headline: str  # one sentence
+    detail: str = ""  # what else must be said at once
 
 
 def verdict(view: RunView) -> Verdict:
-    """Badge, headline and detail of a run."""
-    if not any(row.metric == "auc" and row.model != "blind" for row in view.results):
+    """Judge a run."""
+    if not any(row.model != "blind" for row in view.rows("auc")):
         return _unaudited(view)
     stated = str(view.validity.get("verdict", ""))
     if stated and stated != "valid":
@@ -73,19 +70,17 @@ def _not_valid(view: RunView, stated: str) -> Verdict:
     """Judge a split whose checks failed, or could not have seen anything."""
     model = subject(view)
     strongest = strongest_auc(view, model)
-    shown = (
-        f"{view.called(model)}: {by_attack(strongest)}"
-        if strongest is not None
-        else view.called(model)
-    )
+    shown = view.called(model) + (f": {by_attack(strongest)}" if strongest is not None else "")
+    headline = f"{sentence(stated)} {view.validity.get('headline') or _failed_checks(view)}"
     undecided = stated == UNDECIDED
-    why = "whether members and nonmembers differ by themselves could not be told, so that they"
-    headline = (
-        sentence(stated) + " " + str(view.validity.get("headline", "") or _failed_checks(view))
+    why = (
+        "whether members and nonmembers differ by themselves could not be told, so that they "
+        if undecided
+        else ""
     )
     detail = (
-        f"The numbers below stand as measured, but {why if undecided else ''} do not show what the "
-        f"training leaked ({shown})."
+        f"The numbers below stand as measured, but {why}do not show what the training leaked "
+        f"({shown})."
     )
     if undecided:
         detail = joined(detail, _needed_for_absence(view, model))
@@ -96,35 +91,28 @@ def _not_valid(view: RunView, stated: str) -> Verdict:
 
 
 def _needed_for_absence(view: RunView, model: str) -> str:
-    """How many records a finding of no leak would take; empty where that is not known."""
+    """Say how many records a finding of no leak would take, if that is known."""
     needed = max(auc_limit(view, model).needed, tail_limit(view, model).needed)
     enough = f"{needed:,} members and as many nonmembers"
     return f'A "no leak found" would take about {enough}, where nothing leaks.' if needed else ""
 
 
 def _claim(view: RunView) -> Verdict:
-    """The verdict on a valid split."""
+    """Judge a run with a valid split."""
     model = subject(view)
     who, claims = name_of(view, model), claims_of(view, model)
     aucs = auc_claims(view, model)
     if not aucs:
         row = strongest_auc(view, model)
-        why = (
-            "has no score"
-            if row is None or math.isnan(row.value)
-            else "has no interval (too few records)"
-        )
-        return Verdict(
-            badge="no finding",
-            tone="unknown",
-            headline=f"{who} {why}: nothing can be said about its leakage.",
-        )
+        has_score = row is not None and not math.isnan(row.value)
+        why = "has no interval (too few records)" if has_score else "has no score"
+        text = f"{who} {why}: nothing can be said about its leakage."
+        return Verdict(badge="no finding", headline=text)
     found = next((claim for claim in claims if claim.is_attributed), None)
     if found is not None:
-        headline = f"{told(view, model, who, found, leaks=True)}{controls(view, found)}."
-        return Verdict(
-            badge="leaks", tone="leak", headline=headline, detail=_others(view, model, found)
-        )
+        text = f"{told(view, model, who, found, leaks=True)}{controls(view, found)}."
+        others = _others(view, model, found)
+        return Verdict(badge="leaks", tone="leak", headline=text, detail=others)
     shown = [claim for claim in claims if claim.shows]
     if shown:
         return _unattributed(view, model, who, max(shown, key=lambda claim: bool(claim.against)))
@@ -133,20 +121,16 @@ def _claim(view: RunView) -> Verdict:
             f"{who} scores its nonmembers above its members ({by_attack(aucs[0].row)}): an "
             "inverted score or a shifted split, not a leak."
         )
-        return Verdict(
-            badge="below chance",
-            tone="unknown",
-            headline=text,
-            detail=_others(view, model, aucs[0]),
-        )
+        others = _others(view, model, aucs[0])
+        return Verdict(badge="below chance", headline=text, detail=others)
     return _nothing_found(view, model, who, aucs[0])
 
 
 def _unattributed(view: RunView, model: str, who: str, shown: Claim) -> Verdict:
-    """Members are told apart, but nothing shows that the training is the cause."""
+    """Judge where members are told apart, but nothing shows that the training is the cause."""
     said, others = told(view, model, who, shown, leaks=False), _others(view, model, shown)
     if shown.against and shown.is_above_all:
-        names = " and ".join(view.called(other.control) for other in shown.against)
+        names = " and ".join(view.called(other.row.model) for other in shown.against)
         text = (
             f"{said}. What caused it is not known: {names} stays below, but reads such texts worse."
         )
@@ -155,25 +139,18 @@ def _unattributed(view: RunView, model: str, who: str, shown: Claim) -> Verdict:
             "what needs it is a control from the same recipe (audit.counterfactual in a run that "
             "trains) or a reference that reads as well."
         )
-        return Verdict(
-            badge="tells apart", tone="unknown", headline=text, detail=joined(note, others)
-        )
+        return Verdict(badge="tells apart", headline=text, detail=joined(note, others))
     if shown.against:
-        text = (
-            f"{said}, but not clearly better than a "
-            f"control{controls(view, shown, only_reached=True)}."
-        )
+        reached = controls(view, shown, only_reached=True)
+        text = f"{said}, but not clearly better than a control{reached}."
         note = (
             "The difference may be chance: what both share (data, split, base model) may explain "
             "the score."
         )
-        return Verdict(badge="unclear", tone="unknown", headline=text, detail=joined(note, others))
-    kind = (
-        "the same teacher without them"
-        if model == "teacher"
-        else "a student from a teacher that never saw them"
-    )
-    more = "" if not own_controls(view, model) else " that this attack can be run on"
+        return Verdict(badge="unclear", headline=text, detail=joined(note, others))
+    without = "the same teacher without them"
+    kind = without if model == "teacher" else "a student from a teacher that never saw them"
+    more = " that this attack can be run on" if own_controls(view, model) else ""
     text = (
         f"{said}. What caused it, {kind} or a reference model would show: no such control{more} "
         "was audited."
@@ -182,17 +159,15 @@ def _unattributed(view: RunView, model: str, who: str, shown: Claim) -> Verdict:
         "To have one, leave audit.counterfactual on in a run that trains, or name a model with "
         "audit.reference."
     )
-    return Verdict(badge="tells apart", tone="unknown", headline=text, detail=joined(note, others))
+    return Verdict(badge="tells apart", headline=text, detail=joined(note, others))
 
 
 def _nothing_found(view: RunView, model: str, who: str, strongest: Claim) -> Verdict:
-    """Nothing was found; whether that shows anything depends on what would have been."""
+    """Judge where nothing was found, by what would have been."""
     row, names = strongest.row, family(view, model)
-    count = (
-        f"none of {len(names)} attacks tells"
-        if row.metric == "best_attack_auc"
-        else f"the {words(row.attack)} attack does not tell"
-    )
+    count = f"the {words(row.attack)} attack does not tell"
+    if row.metric == "best_attack_auc":
+        count = f"none of {len(names)} attacks tells"
     through = f"{who[0].lower()}{who[1:]}"
     found = absence(view, model)
     detail = joined(found.detail, _others(view, model, strongest))
@@ -202,19 +177,15 @@ def _nothing_found(view: RunView, model: str, who: str, strongest: Claim) -> Ver
     )
     if found.too_few:
         headline = f"No leak found, but too few records to tell: {text}"
-        return Verdict(
-            badge=UNDECIDED, tone="unknown", headline=headline, detail=joined(found.too_few, detail)
-        )
+        return Verdict(badge=UNDECIDED, headline=headline, detail=joined(found.too_few, detail))
     tone: Tone = "clear" if found.is_shown else "unknown"
-    return Verdict(
-        badge="no leak found", tone=tone, headline=f"No leak found: {text}", detail=detail
-    )
+    headline = f"No leak found: {text}"
+    return Verdict(badge="no leak found", tone=tone, headline=headline, detail=detail)
 
 
 def _others(view: RunView, model: str, said: Claim) -> str:
     """Write the sentences after the headline: tail, recital, the teacher."""
-    tail = tail_claim(view, model)
-    parts = []
+    tail, parts = tail_claim(view, model), []
     if tail is not None and tail.is_attributed and said.row.metric not in TAILS:
         parts.append(
             f"At {100 * tail.row.fpr:g} % false alarms it gives away {percent(tail.row)} of members"
@@ -232,18 +203,11 @@ def _unaudited(view: RunView) -> Verdict:
     quality = [(name, view.result("rouge_l", name)) for name in ("student", "teacher")]
     said = ", ".join(f"{name} {interval(row)}" for name, row in quality if row is not None)
     text = "This run was not audited: nothing is known about what its models leak."
-    return Verdict(
-        badge="not audited",
-        tone="unknown",
-        headline=text,
-        detail=f"ROUGE-L on test records: {said}." if said else "",
-    )
+    detail = f"ROUGE-L on test records: {said}." if said else ""
+    return Verdict(badge="not audited", headline=text, detail=detail)
 
 
 def _failed_checks(view: RunView) -> str:
-    failed = [
-        str(check.get("name", "?"))
-        for check in view.validity.get("checks", ())
-        if not check.get("passed")
-    ]
-    return f"Failed: {', '.join(words(name) for name in failed)}." if failed else ""
+    checks = (check for check in view.validity.get("checks", ()) if not check.get("passed"))
+    failed = ", ".join(words(str(check.get("name", "?"))) for check in checks)
+    return f"Failed: {failed}." if failed else ""

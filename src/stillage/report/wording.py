@@ -19,27 +19,22 @@ NAMES = {
 
 
 def words(name: str) -> str:
-    """The name of a model, an attack or a check in running text."""
+    """Name a model, an attack or a check in running text."""
     return NAMES.get(name, name.replace("_", " "))
 
 
 def interval(row: Result | None, digits: int = 2) -> str:
-    """Write a number with its interval: "0.96 [0.95, 0.97]".
-
-    "not measured" or "no value" where there is none.
-    """
+    """Write a number with its interval, where it has them: "0.96 [0.95, 0.97]"."""
     if row is None:
         return "not measured"
     if math.isnan(row.value):
         return "no value"
-    value = f"{row.value:.{digits}f}"
-    return (
-        value if math.isnan(row.low) else f"{value} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
-    )
+    value, low, high = (f"{number:.{digits}f}" for number in (row.value, row.low, row.high))
+    return value if math.isnan(row.low) else f"{value} [{low}, {high}]"
 
 
 def percent(row: Result | None) -> str:
-    """A share with its interval, in percent: "12.3 % [9.1, 16.0]"."""
+    """Write a share with its interval, in percent: "12.3 % [9.1, 16.0]"."""
     if row is None:
         return "not measured"
     if math.isnan(row.value):
@@ -56,26 +51,18 @@ def nonmembers_needed(row: Result) -> str:
 
 
 def by_attack(row: Result) -> str:
-    """ "AUC 0.96 [0.95, 0.97], loss attack"."""
+    """Name an AUC by its attack: "AUC 0.96 [0.95, 0.97], loss attack"."""
     return f"AUC {interval(row)}, {words(row.attack)} attack"
 
 
 def times_in_100(auc: float) -> str:
-    """Say what an AUC means.
-
-    "picks the member of a random pair of a member and a nonmember 81 times in 100".
-    """
-    return (
-        f"picks the member of a random pair of a member and a nonmember {100 * auc:.0f} times in "
-        "100"
-    )
+    """Say what an AUC means: how often the higher score of a pair is the member's."""
+    pair = "a random pair of a member and a nonmember"
+    return f"picks the member of {pair} {100 * auc:.0f} times in 100"
 
 
 def own_name(path: str) -> str:
-    """Name a model by the last part of its folder or hub id.
-
-    Of RUN/student/model, as runs keep models, the last two before it.
-    """
+    """Name a model by the end of its path or hub id; RUN/student/model: RUN/student."""
     parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "~")]
     if len(parts) > 1 and parts[-1] == "model":
         return "/".join(parts[-3:-1])
@@ -83,10 +70,10 @@ def own_name(path: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text with a capital letter and a full stop."""
+    """Give a text a capital letter and a full stop."""
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 def joined(*parts: str) -> str:
-    """The parts that are not empty, a space between them."""
+    """Join the parts that are not empty."""
     return " ".join(part for part in parts if part)

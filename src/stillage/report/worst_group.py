@@ -7,16 +7,15 @@ import math
 from stillage.report.claims import own_controls, subject
 from stillage.report.run_view import RunView
 from stillage.report.wording import interval, words
-from stillage.types import Result
 
 
 def group_words(view: RunView) -> str:
     """Say which group is told apart best, and what the controls reach there.
 
-    Empty where no groups were asked for, or the split is not valid.
+    Empty where nobody asked for groups, or the split is not valid.
     """
     model = subject(view)
-    rows = [row for row in group_rows(view, model) if not math.isnan(row.low)]
+    rows = [row for row in view.rows("slice_auc", model=model) if not math.isnan(row.low)]
     if not rows or view.validity.get("verdict", "valid") != "valid":
         return ""
     sure = [row for row in rows if row.low > 0.5 and row.p_adjusted <= 1 - row.level]
@@ -27,30 +26,21 @@ def group_words(view: RunView) -> str:
             f"({named})."
         )
     worst = max(sure, key=lambda row: row.value)
-    others = {name: group_at(view, name, worst.dataset) for name in own_controls(view, model)}
-    there = {
-        name: row for name, row in others.items() if row is not None and not math.isnan(row.low)
+    beside = {
+        name: row
+        for name in own_controls(view, model)
+        for row in view.rows("slice_auc", model=name, dataset=worst.dataset)[:1]
+        if not math.isnan(row.low)
     }
-    controls = "; ".join(f"{view.called(name)}: {interval(row)}" for name, row in there.items())
-    reached = any(row.high >= worst.low for row in there.values())
-    beside = (
-        (", not clearly above a control there" if reached else ", above every control there")
-        if there
-        else ""
-    )
+    controls = "; ".join(f"{view.called(name)}: {interval(row)}" for name, row in beside.items())
+    if not controls:
+        place = "; no control model shows the cause."
+    elif any(row.high >= worst.low for row in beside.values()):
+        place = f", not clearly above a control there ({controls})."
+    else:
+        place = f", above every control there ({controls})."
     return (
         f"Told apart best of {len(rows)} groups: {worst.dataset}, AUC {interval(worst)} ({named}, "
         f"n = {worst.n}, p = {worst.p_adjusted:.2g} after correction for the number of "
-        f"groups){beside}"
-        + (f" ({controls})." if controls else "; no control model shows the cause.")
+        f"groups){place}"
     )
-
-
-def group_rows(view: RunView, model: str) -> list[Result]:
-    """A model's AUC within every group."""
-    return [row for row in view.results if row.metric == "slice_auc" and row.model == model]
-
-
-def group_at(view: RunView, model: str, group: str) -> Result | None:
-    """A model's AUC within one group."""
-    return next((row for row in group_rows(view, model) if row.dataset == group), None)
