@@ -12,9 +12,20 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from markdown_table import print_table
-from points import NO_TEACHER, STUDENT, Grid, Place, attacks_on, auc, categories, recited, scores
+from points import (
+    NO_TEACHER,
+    STUDENT,
+    Grid,
+    Place,
+    attacks_on,
+    auc,
+    categories,
+    recited,
+    row_of,
+    scores,
+)
 
-from stillage.audit.compare import RunScores, difference_over_seeds
+from stillage.audit.compare import RunScores, auc_difference, by_seed, scored_by_all
 from stillage.audit.inheritance import spearman
 from stillage.functional.stats import PairedTest, holm
 
@@ -49,7 +60,8 @@ def cells(tests: Sequence[PairedTest]) -> list[str]:
 
 def difference(a: Sequence[RunScores], b: Sequence[RunScores]) -> PairedTest:
     """AUC(a) - AUC(b), over the seeds."""
-    return difference_over_seeds(a, b)[0]
+    seeds = scored_by_all(by_seed(a, b, "audit"))
+    return auc_difference(seeds, row_of(STUDENT, PRIMARY))
 
 
 def print_methods(grid: Grid, family: str) -> None:

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stillage.audit.blind import N_FOLDS
-from stillage.audit.compare import auc_over_seeds
-from stillage.audit.scores import is_cross_fitted
+import numpy as np
+
+from stillage.audit.compare import auc_of, scored_by_all
 from stillage.functional.stats import Interval
 from stillage.report.finished_runs import candidate, run_scores
 from stillage.run.results import read_results
@@ -32,7 +32,8 @@ less is right. Pooled over the seeds: 0.5 in the interval of every control."""
 def auc(runs: Sequence[Path], model: str, attack: str = "loss") -> Interval:
     """Over the seeds; a cross-fitted attack's interval is wider, as its records depend on each other through the folds."""
     found = [run_scores(candidate(run, run.name), model, attack) for run in runs]
-    return auc_over_seeds(found, n_folds=N_FOLDS if is_cross_fitted(model, attack) else 0)[0]
+    row = Result(run="", stage="audit", model=model, metric="auc", value=np.nan, attack=attack)
+    return auc_of(scored_by_all([(run,) for run in found]), row)
 
 
 def row(results: Sequence[Result], metric: str, model: str, against: str = "") -> Result:

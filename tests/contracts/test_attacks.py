@@ -91,7 +91,7 @@ def scores(
 
 
 PLUGIN = load(Path(__file__).parents[2] / "docs/how-to/plugin/attack.py")
-ALL = {**ATTACKS, **PLUGIN.attacks}
+ALL = {**ATTACKS, **PLUGIN.tables["ATTACKS"]}
 every_attack = pytest.mark.parametrize("attack", ALL.values(), ids=ALL.keys())
 
 

@@ -15,7 +15,7 @@ from stillage.functional.divergence import DIVERGENCES
 from stillage.plugins.plugin import load, merged
 
 PLUGIN = load(Path(__file__).parents[2] / "docs/how-to/plugin/divergence.py")
-EVERY = [*DIVERGENCES, *PLUGIN.divergences]
+EVERY = [*DIVERGENCES, *PLUGIN.tables["DIVERGENCES"]]
 every = pytest.mark.parametrize("name", EVERY)
 
 

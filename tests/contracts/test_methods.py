@@ -19,13 +19,13 @@ from stillage.plugins.plugin import load, merged
 
 PLUGINS = Path(__file__).parents[2] / "docs/how-to/plugin"
 METHOD, DIVERGENCE = load(PLUGINS / "method.py"), load(PLUGINS / "divergence.py")
-ALL = {**METHODS, **METHOD.methods}
+ALL = {**METHODS, **METHOD.tables["METHODS"]}
 CASES: list[tuple[str, dict[str, object]]] = [
     *((name, {}) for name in ALL),
     *((name, {"preset": preset}) for name, method in ALL.items() for preset in method.presets),
     *(
         ("kd", {"divergence": name, "ce_weight": 0.5})
-        for name in [*DIVERGENCE_PARAMS, *DIVERGENCE.divergences]
+        for name in [*DIVERGENCE_PARAMS, *DIVERGENCE.tables["DIVERGENCES"]]
         if name != "fkl"
     ),
 ]

@@ -82,7 +82,7 @@ def recital_differences(
     level: float,
     row: Result,
 ) -> list[Result]:
-    """Share of targets recited less each control's, where both had one; as `recited_of`."""
+    """Compare the share recited with each control's; see `recited_of`."""
     rows: list[Result] = []
     tests: list[PairedTest] = []
     for control in controls:

@@ -44,7 +44,7 @@ def blind_scores(
     clusters: Array | None = None,
     readers: Sequence[Sequence[Array]] = (),
 ) -> dict[str, Array]:
-    """Return out-of-fold scores float64[n] of each blind attacker; higher: likelier a member.
+    """Return each blind attacker's out-of-fold scores, float64[n]; higher: a member.
 
     texts: everything that belongs to a record, as blind_features.marked_text. readers: the ids
     int[T] of all records as each audited model reads them, laid out and cut; without any,

@@ -18,6 +18,7 @@ from stillage.audit.scores import folds_of
 from stillage.data.grouping import cluster_numbers
 from stillage.errors import DataError
 from stillage.functional.stats import (
+    Interval,
     PairedTest,
     pooled_auc_interval,
     pooled_auc_test,
@@ -159,7 +160,7 @@ def differences(
     test: Test,
     did: str,
 ) -> tuple[list[Result], list[tuple[Result, DataError]]]:
-    """Test runs against others, with Holm's p over all tests; and what could not be tested.
+    """Test runs against others, Holm's p over all; and what could not be tested.
 
     did: a key of FIXES.
     """
@@ -179,16 +180,20 @@ def differences(
 
 
 def pooled_auc(name: str, runs: Sequence[RunScores], base: Result) -> Result:
-    """Compute a variant's AUC over its seeds (stats.pooled_auc_interval)."""
+    """Compute a variant's AUC over its seeds, as a row."""
     seeds = scored_by_all([(run,) for run in runs])
-    auc = pooled_auc_interval(
+    return measured_row(replace(seeds.on(base), method=name), "auc", auc_of(seeds, base))
+
+
+def auc_of(seeds: Seeds, row: Result) -> Interval:
+    """Compute the AUC over the seeds (stats.pooled_auc_interval)."""
+    return pooled_auc_interval(
         [(run.scores, run.is_member) for (run,) in seeds.runs],
-        base.level,
+        row.level,
         same_records=seeds.same_records,
         clusters=seeds.clusters,
-        n_folds=folds_of(base.model, base.attack),
+        n_folds=folds_of(row.model, row.attack),
     )
-    return measured_row(replace(seeds.on(base), method=name), "auc", auc)
 
 
 def auc_difference(seeds: Seeds, row: Result) -> PairedTest:

@@ -1,4 +1,4 @@
-"""The scored controls: blind attackers, models that met no member, the untrained student."""
+"""The scored controls: blind attackers, untrained and other-trained models."""
 
 from __future__ import annotations
 

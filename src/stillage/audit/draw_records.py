@@ -29,7 +29,7 @@ def some_groups(
     seed: int,
     *names: str,
 ) -> tuple[list[Record], tuple[str, ...]]:
-    """Draw whole groups, at most `most` records of each part (0: all), and return their parts.
+    """Draw whole groups, `most` records of each part (0: all); and their parts.
 
     parts, groups: of each record; group "": it is alone. Groups come in random order, and one that
     some part has no room left for is passed over, so that those of one size are drawn alike,

@@ -47,7 +47,7 @@ class Sides:
 
     @cached_property
     def trained(self) -> tuple[Array, Array]:
-        """Which of them, members first, are among the public records, as `trained_on` says."""
+        """Tell which, members first, are among the public records; see `trained_on`."""
         audited = [record for side in self.records for record in side]
         public = self.split.records_by_part.get("public", ())
         return trained_on(

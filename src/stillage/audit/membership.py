@@ -239,7 +239,7 @@ def membership_results(
 
 
 def rate_results(scored: Scored, row: Result) -> list[Result]:
-    """Compute the TPR at a row's FPR, with the true rate's interval, and the FPR achieved."""
+    """Compute the TPR at a row's FPR, the true rate's interval, the FPR achieved."""
     clusters = scored.clusters
     try:
         rate = tpr_at_fpr(scored.scores, scored.is_member, row.fpr, row.level, clusters=clusters)

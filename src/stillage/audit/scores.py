@@ -25,7 +25,7 @@ BLIND = "blind"
 
 
 def folds_of(model: str, attack: str) -> int:
-    """Count the folds of an attack that learns from members and nonmembers; 0: it learns none."""
+    """Count an attack's folds, if it learns from members and nonmembers; else 0."""
     is_fitted = attack in FITTED_ATTACKS and FITTED_ATTACKS[attack].learns == "both"
     return N_FOLDS if model == BLIND or is_fitted else 0
 

@@ -37,7 +37,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
-    """Another way of reading a sample of records, compared with the run's on equal tokens."""
+    """Another way of reading some records, beside the run's on equal tokens."""
 
     model: str
     what: str  # the other way, in words

@@ -1,4 +1,4 @@
-"""AUCs by group: category, length or repetition count. Metrics: slice_auc, and its test.
+"""AUCs by group: category, length or repetitions; slice_auc and its test.
 
 Only members and nonmembers of one group are compared, so that a group's difficulty is no leak.
 """
@@ -58,7 +58,7 @@ def slice_results(scores: pa.Table, labels: Labels, *, level: float, base: Resul
 
 
 def by_slice(scored: Scored, label_N: Array, level: float, base: Result) -> list[Result]:
-    """Return the AUC within every group, with its interval; dataset is the group's label.
+    """Return the AUC within every group, with its interval; dataset: the group.
 
     A group that has only one kind, or no finite score, has a NaN and its reason; scores that are
     not finite are missing. The intervals are each group's own: with many groups some exclude 0.5 by

@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from stillage.audit.control_models import ALONE, CLEAN, CLEAN_TEACHER, MINIMAL, OUTSIDE
 from stillage.distill.methods import METHODS
-from stillage.distill.rollouts import needs_answers
-from stillage.distill.settings import params_from
+from stillage.distill.settings import needs_answers
 from stillage.errors import ConfigError
 from stillage.models.starts import check_starts, check_untrained
 from stillage.run.config import Config, ModelConfig, TrainConfig
@@ -270,8 +269,7 @@ def check_files(config: Config, specs: Sequence[ModelSpec]) -> None:
 
 def trains_on_answers(spec: ModelSpec) -> bool:
     """Tell whether a model is trained on the records' own answers, not models' texts."""
-    method = METHODS[spec.method]
-    return needs_answers(method, params_from(method, dict(spec.params)))
+    return needs_answers(METHODS[spec.method], dict(spec.params))
 
 
 def reads_corpus(config: Config, spec: ModelSpec) -> bool:
