@@ -34,6 +34,8 @@ EXCEPTION = re.compile(r"(?m)^ *# fmt: (?:off|on)\n| *# fmt: (?:skip|off|on)\b")
 REPEATED = 10  # lines
 ONE_PER_FILE = {"Params", "terms", "source", "rollout", "main", "help_text"}
 """Names that every method or verb has, each with one meaning."""
+LINES_BEFORE = 41_317  # at f79d53d, as the formatter lays them out
+NEW_SINCE = ("face", "result.py", "audit/scores.py")  # what can be imported, and the tables
 ROOMS_WITH_TESTS = {"experiment": 0.7, "run": 0.7}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -139,7 +141,13 @@ def figures(root: Path, base: str = "") -> Iterator[Figure]:
             reached=lines <= 0.9 * before,
         )
     else:
-        yield Figure(name="lines of source", value=f"{lines:,}", goal="shown", reached=True)
+        new = sum(formatted_lines(source / name) for name in NEW_SINCE)
+        yield Figure(
+            name=f"lines of source without {', '.join(NEW_SINCE)}",
+            value=f"{lines - new:,} ({lines:,} with them; {LINES_BEFORE:,} before the house was put right)",
+            goal=f"<= {0.9 * LINES_BEFORE:,.0f}",
+            reached=lines - new <= 0.9 * LINES_BEFORE,
+        )
 
 
 def counted(name: str, places: list[str]) -> Figure:
@@ -346,11 +354,12 @@ def code_lines(path: Path, tree: ast.Module) -> list[tuple[int, str]]:
     ]
 
 
-def formatted_lines(folder: Path) -> int:
-    """Count the lines below a folder, as the formatter lays them out at WIDTH."""
+def formatted_lines(part: Path) -> int:
+    """Count the lines of a file, or below a folder, as the formatter lays them out at WIDTH."""
+    paths = sorted(part.rglob("*.py")) if part.is_dir() else [part]
     with tempfile.TemporaryDirectory() as name:
         kept = Path(name)
-        for number, path in enumerate(sorted(folder.rglob("*.py"))):
+        for number, path in enumerate(paths):
             text = EXCEPTION.sub("", path.read_text(encoding="utf-8"))
             (kept / f"m{number}.py").write_text(text, encoding="utf-8")
         ruff = [str(Path(sys.executable).with_name("ruff")), "format", "--quiet", "--isolated"]
