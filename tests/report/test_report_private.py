@@ -323,7 +323,8 @@ def test_what_a_plugin_writes_is_searched_like_answers(run: Path, has_records: b
     row = Result(run="", stage="mine", model="student", metric="sure", value=0.5)
     named = replace(row, dataset="private", unit="share")
     planted = {name: SECRET for name in texts if name not in ("run", "stage", "metric")}
-    write_results(run / "mine" / "results.parquet", [named, replace(row, **planted)])
+    of_one = replace(row, metric=f"text of {ID}")
+    write_results(run / "mine" / "results.parquet", [named, replace(row, **planted), of_one])
     if not has_records:
         (run / "data" / "records.parquet").unlink()
     section = Section(name="mine", title=f"About {SECRET}", tables=sentences_of_a_plugin)

@@ -42,7 +42,7 @@ READ = ("template", "max_prompt_tokens")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedModel:
-    """The model under task.
+    """The model under evaluation.
 
     name: for tables; key: equal iff weights, configuration, precision and tokenizer (but for its
     chat template, which decides the tokens that are read) are equal; where: the folder or hub id.

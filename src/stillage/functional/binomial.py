@@ -89,7 +89,7 @@ def effective_records(
     from scipy.special import ndtri, stdtrit
 
     n, n_clusters, mean = values_N.size, np.unique(groups_N).size, float(values_N.mean())
-    spread = mean * (1 - mean) if values_N.dtype == bool else float(values_N.var())
+    spread = float(values_N.var()) if normal else mean * (1 - mean)
     if n_clusters in (1, n) or spread <= 1e-12:
         return float(n_clusters)
     scatter, tail, known = (

@@ -81,9 +81,10 @@ def search_of(view: RunView, texts: Iterable[str]) -> Callable[[str], str]:
 
 
 def our_names(view: RunView) -> set[str]:
-    """List the names that our stages gave: of models, parts, metrics, attacks, groups."""
+    """List what is named by our stages, models, parts, attacks, groups; and all metrics."""
     rows = [row for row in view.results if row.stage in STAGES]
     found = {getattr(row, name) for row in rows for name in OURS} | {*view.summaries, *PARTS}
+    found |= {row.metric for row in view.results}
     return {*found, *map(words, found), *map(view.called, found), "model", "members"}
 
 
@@ -133,10 +134,10 @@ def hidden_texts(row: Result, sight: Disclosure, ours: Collection[str]) -> Resul
         return replace(row, **shown)
     found = {name: getattr(row, name) for name in TEXTS if name not in KNOWN}
     shown = {
-        name: text if text in ours else sight.digest(sight.free(text))
+        name: sight.digest(text if text in ours else sight.free(text))
         for name, text in found.items()
     }
-    return replace(row, **shown)
+    return replace(row, metric=sight.digest(row.metric), **shown)
 
 
 def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> Any:  # noqa: ANN401

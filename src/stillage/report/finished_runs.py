@@ -70,13 +70,14 @@ def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
     found: list[Candidate] = []
     unfinished: list[Path] = []
     for run, name, is_point in given:
-        is_asked = asks_for_audit(run)
-        if is_done(run, "audit") or (is_done(run, "evaluate") and (nobody or not is_asked)):
+        if is_done(run, "audit") or (
+            is_done(run, "evaluate") and (nobody or not asks_for_audit(run))
+        ):
             found.append(candidate(run, name))
         elif is_point:
             unfinished.append(run)
         else:
-            stage, noun = ("audit", "audit") if is_asked else ("evaluate", "evaluation")
+            stage, noun = ("audit", "audit") if asks_for_audit(run) else ("evaluate", "evaluation")
             raise DataError(
                 f"{run} has no finished {noun}.",
                 f"{stage}: {what_is_wrong(run, stage)}",

@@ -87,7 +87,7 @@ def curve_table(view: RunView) -> Table | None:
     by_tau: dict[float, dict[tuple[str, str], Result]] = {}
     for row in points:
         by_tau.setdefault(row.threshold, {})[row.attack, row.dataset] = row
-    attacks = sorted({row.attack for row in points})
+    attacks = sorted({row.attack for row in points if row.n} or {row.attack for row in points})
     if not points:
         return None
     rows = []
