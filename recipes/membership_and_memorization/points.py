@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stillage.audit.compare import RunScores, auc_of, scored_by_all
+from stillage.audit.compare import RunScores, auc_over_seeds, scored_by_all
 from stillage.data.grouping import cluster_numbers
 from stillage.functional.binomial import independent_difference
 from stillage.functional.means import bounded_interval
@@ -85,7 +85,7 @@ def auc(runs: Sequence[Path], model: str, attack: str, category: str = "") -> In
             of_category(one, categories(run), category)
             for one, run in zip(found, runs, strict=True)
         ]
-    return auc_of(scored_by_all([(run,) for run in found]), row_of(model, attack))
+    return auc_over_seeds(scored_by_all([(run,) for run in found]), row_of(model, attack))
 
 
 def row_of(model: str, attack: str) -> Result:

@@ -3,7 +3,7 @@
     python recipes/methods_small/table.py runs/methods_small/people [more folders, e.g. one per seed]
 
 Loss: best validation loss, nats per token. ROUGE-L and loss: mean over seeds and, with several, half a 95 % t interval.
-AUC: pooled over seeds (audit.compare.auc_of). A method that beats SFT in neither loss nor ROUGE-L is marked.
+AUC: pooled over seeds (audit.compare.auc_over_seeds). A method that beats SFT in neither loss nor ROUGE-L is marked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stillage.audit.compare import auc_of, scored_by_all
+from stillage.audit.compare import auc_over_seeds, scored_by_all
 from stillage.errors import DataError
 from stillage.functional.stats import mean_interval
 from stillage.report.finished_runs import candidate, run_scores
@@ -49,7 +49,7 @@ def pooled(runs: Sequence[Path], model: str, attack: str) -> str:
     except DataError:
         return "-"
     row = Result(run="", stage="audit", model=model, metric="auc", value=np.nan, attack=attack)
-    auc = auc_of(scored_by_all([(run,) for run in found]), row)
+    auc = auc_over_seeds(scored_by_all([(run,) for run in found]), row)
     return f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
 
 

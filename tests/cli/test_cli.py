@@ -112,7 +112,7 @@ def test_dry_run_names_every_stage_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     assert main(["quickstart", "--dry-run"]) == 0
     said = capsys.readouterr()
-    assert "The records are not read here: `stillage data` with the same settings" in said.err
+    assert "The records are not read here: `stillage data quickstart` with the same" in said.err
     names = [line.split()[1] for line in said.out.splitlines()]
     assert names == [
         "data",

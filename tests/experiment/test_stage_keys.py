@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from stillage.errors import ModelError
 from stillage.experiment.context import make_context
 from stillage.experiment.plan import plan
+from stillage.models.load import load_model
 from stillage.models.outside import outside_model, outside_tokenizer
+from stillage.models.source import check_folder_ahead, complete_folder
 from stillage.run.config import Config, ModelConfig
 from stillage.run.parse import build
 from stillage.run.stages import stage_keys
@@ -75,7 +78,14 @@ def test_adapters_that_name_each_other_end(tmp_path: Path) -> None:
         (tmp_path / name / "adapter_config.json").write_text(
             json.dumps({"base_model_name_or_path": base})
         )
-    assert len(outside_model(ModelConfig(path=str(tmp_path / "a")))) >= 2
+        (tmp_path / name / "adapter_model.safetensors").write_text("weights")
+    source = ModelConfig(path=str(tmp_path / "a"))
+    assert len(outside_model(source)) >= 2
+    for read in (lambda: check_folder_ahead(source.path), lambda: complete_folder(source)):
+        with pytest.raises(ModelError, match="name each other"):
+            read()
+    with pytest.raises(ModelError, match="name each other"):
+        load_model(source, vocab_size=0, seed=0)
 
 
 def redone(change: Callable[[Config], Config], config: Config) -> set[str]:

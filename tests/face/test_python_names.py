@@ -28,6 +28,7 @@ def refuse(*, members: str, data: str, plugins: str, line: str) -> None:
             "Give --accept-changes, or --plugin X",
             "Give run_experiment's accept_changes=, or plugins= X",
         ),
+        ("no x--seed/a.jsonl, no /my--data/model", "no x--seed/a.jsonl, no /my--data/model"),
         (
             "--debug shows -- and a-b and --no-such-thing",
             "--debug shows -- and a-b and --no-such-thing",

@@ -335,7 +335,7 @@ def test_what_a_plugin_writes_is_searched_like_answers(run: Path, has_records: b
     mine = page.split('<section id="mine">')[1].split("</section>")[0]
     assert "student" in mine and "private" in mine and ">auc<" in mine and MASK in mine
     assert ("Of ████." in mine and "0.25" in mine) == has_records
-    rows = [one for one in read_results(run / "report" / "results.parquet") if one.stage == "mine"]
+    rows = [one for one in read_results(run / "report" / "results.parquet") if one.metric == "sure"]
     assert (rows[0].model, rows[0].dataset) == ("student", "private")
     assert rows[1].model == rows[1].reason == MASK and rows[1].metric == "sure"
     write_report(run, ReportConfig(show_text=True), title="the run", sections=[section])

@@ -182,10 +182,10 @@ def differences(
 def pooled_auc(name: str, runs: Sequence[RunScores], base: Result) -> Result:
     """Compute a variant's AUC over its seeds, as a row."""
     seeds = scored_by_all([(run,) for run in runs])
-    return measured_row(replace(seeds.on(base), method=name), "auc", auc_of(seeds, base))
+    return measured_row(replace(seeds.on(base), method=name), "auc", auc_over_seeds(seeds, base))
 
 
-def auc_of(seeds: Seeds, row: Result) -> Interval:
+def auc_over_seeds(seeds: Seeds, row: Result) -> Interval:
     """Compute the AUC over the seeds (stats.pooled_auc_interval)."""
     return pooled_auc_interval(
         [(run.scores, run.is_member) for (run,) in seeds.runs],

@@ -149,7 +149,7 @@ class Scores:
             rows = np.flatnonzero((self.model == model) & (self.attack == attack))
             rows = rows[np.argsort(self.id[rows], kind="stable")]
             ids = tuple(self.id[rows])
-            one = by_attack.setdefault(attack, self._joined(rows, {}))
+            one = by_attack.setdefault(attack, self.joined(rows, {}))
             if one.ids != ids:
                 raise DataError(
                     f"The {attack} attack scored different records on different models.",
@@ -168,9 +168,9 @@ class Scores:
             one = self.of(model, attack)
             scores[attack] = np.full(ids.size, np.nan)
             scores[attack][np.searchsorted(ids, one.ids.astype(str))] = one.scores
-        return self._joined(np.flatnonzero(self.model == model)[first], scores)
+        return self.joined(np.flatnonzero(self.model == model)[first], scores)
 
-    def _joined(self, rows: Array, scores: Mapping[str, Array]) -> Aligned:
+    def joined(self, rows: Array, scores: Mapping[str, Array]) -> Aligned:
         """Put scores beside what the table says of these rows' records."""
         return Aligned(
             ids=tuple(self.id[rows]),

@@ -28,7 +28,9 @@ def last_stage(verb: str, config: Config) -> str:
     return "" if verb == "audit" and "distill" not in config.stages else LAST_STAGE.get(verb, verb)
 
 
-def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[str]) -> int:
+def print_plan(
+    contexts: Mapping[str, Context], until: str, switches: Sequence[str], verb: str
+) -> int:
     """Print what would be done, and first why it would be refused; the exit code.
 
     That is the one that the real run would end with before its first stage, so that a script
@@ -42,10 +44,11 @@ def print_plan(contexts: Mapping[str, Context], until: str, switches: Sequence[s
         print(f"stillage: the real run would be refused:\n{refusal}", file=sys.stderr, flush=True)
     if "data" in todo:
         stages = next(iter(contexts.values())).config.stages
+        preset = " quickstart" if verb == "quickstart" else ""
         words = "" if "distill" in stages else f" and --stages {' '.join(stages)}"
+        how = f": `stillage data{preset}` with the same settings{words} reads and splits them alone"
         print(
-            f"The records are not read here: `stillage data` with the same settings{words} reads "
-            "and splits them alone.",
+            f"The records are not read here{'' if verb == 'data' else how}.",
             file=sys.stderr,
             flush=True,
         )

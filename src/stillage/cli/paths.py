@@ -36,7 +36,7 @@ def read_paths(
     if not len(needed) <= len(given) <= len(names):
         what = f"{prog.split()[-1]} takes {' and '.join(names) or 'no words'}."
         raise ConfigError(what, f"given: {' '.join(given) or 'nothing'}", usage)
-    return given, typed(kind, flags, usage)
+    return given, typed(kind, flags, prog)
 
 
 def aligned_lines(rows: Sequence[Sequence[str]]) -> list[str]:

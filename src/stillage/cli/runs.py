@@ -86,7 +86,7 @@ def do(verb: str, words: list[str], plugins: tuple[Plugin, ...], team: Team | No
         if verb == "report":
             failed, lines = report_runs(asked, session, is_dry=is_dry)
         elif is_dry:
-            return print_plan(asked.contexts, until, switches)
+            return print_plan(asked.contexts, until, switches, verb)
         else:
             accept = "--accept-changes" in switches
             failed, lines = do_experiment(asked, session, until=until, accept_changes=accept)

@@ -25,6 +25,6 @@ VERBS = {
 
 A module has main(verb, words); and help_text(verb, words), or USAGE and the class SETTINGS."""
 
-ONE_PROCESS = ("compare_runs", "export", "generate", "convert", "ls", "doctor")
+ONE_PROCESS = ("compare", "export", "generate", "convert", "ls", "doctor")
 """What the first process does alone, where several are started."""
 SAME_AS = {"distil": "distill"}

@@ -98,7 +98,8 @@ def made_up(
     total = sum(counts.values())
     if people < 1 or total > NAMES:
         each = ", ".join(f"{part} {count}" for part, count in counts.items())
-        values = f"asked: {total} in all ({each}); names: {NAMES}"
+        asked = f"{total} in all ({each})" if people > 0 else str(people)
+        values = f"asked: {asked}; names: {NAMES}"
         what = f"There cannot be so many synthetic {kind}."
         raise ConfigError(what, values, "Choose another data.people.")
     rng = generator(seed, kind)

@@ -13,8 +13,8 @@ from stillage.run.flags import ALIASES, setting_kinds, setting_path
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
-FLAG = re.compile(r"--([a-z][\w-]*(?:\.[\w-]+)*)( (?=[A-Z]{2}))?")
-"""A flag, and the space before the placeholder that it takes (FILE, FOLDER)."""
+FLAG = re.compile(r"(?<![\w./-])--([a-z][\w-]*(?:\.[\w-]+)*)(?![\w/])( (?=[A-Z]{2}))?")
+"""A flag, no part of a path, and the space before the placeholder that it takes (FILE, FOLDER)."""
 
 
 def with_python_names(

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,7 @@ def folders_of(config: ModelConfig) -> list[Path]:
 def complete_folder(config: ModelConfig) -> Path:
     """Find the complete model of a config; an adapter stands for its base model."""
     folder = folders_of(config)[0]
+    refuse_circle(with_bases(str(folder)))
     while (folder / ADAPTER).exists():
         folder = base_of(folder)
     return folder
@@ -222,6 +224,16 @@ def with_bases(path: str) -> list[Path]:
     return list(found.values())
 
 
+def refuse_circle(folders: Sequence[Path]) -> None:
+    """Refuse adapters that name each other; folders: `with_bases`. ModelError."""
+    if folders and (folders[-1] / ADAPTER).exists() and named_base(folders[-1])[2]:
+        raise ModelError(
+            "These adapters name each other as their base model.",
+            ", ".join(map(str, folders)),
+            f"Name a complete model in {folders[-1] / ADAPTER}.",
+        )
+
+
 def check_folder_ahead(path: str, revision: str = "") -> None:
     """Refuse a local folder that is no model, or an adapter without its base.
 
@@ -230,6 +242,7 @@ def check_folder_ahead(path: str, revision: str = "") -> None:
     """
     check_place(path, revision)
     folders = with_bases(path)
+    refuse_circle(folders)
     for folder in folders:
         if (folder / ADAPTER).exists():
             adapter_of(str(folder), needs_base=True)

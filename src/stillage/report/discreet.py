@@ -81,7 +81,7 @@ def search_of(view: RunView, texts: Iterable[str]) -> Callable[[str], str]:
 
 
 def our_names(view: RunView) -> set[str]:
-    """List what is named by our stages, models, parts, attacks, groups; and all metrics."""
+    """List the names of our models, parts, attacks, groups; and all metrics."""
     rows = [row for row in view.results if row.stage in STAGES]
     found = {getattr(row, name) for row in rows for name in OURS} | {*view.summaries, *PARTS}
     found |= {row.metric for row in view.results}
