@@ -21,13 +21,13 @@ from points import (
     auc,
     categories,
     recited,
-    row_of,
     scores,
 )
 
 from stillage.audit.compare import RunScores, auc_difference, by_seed, scored_by_all
 from stillage.audit.inheritance import spearman
 from stillage.functional.stats import PairedTest, holm
+from stillage.types import Result
 
 PUBLISHED_METHODS = {
     "gpt2": ("imitkd", "seqkd", "kd", "gkd", "distillm", "minillm"),
@@ -61,7 +61,8 @@ def cells(tests: Sequence[PairedTest]) -> list[str]:
 def difference(a: Sequence[RunScores], b: Sequence[RunScores]) -> PairedTest:
     """AUC(a) - AUC(b), over the seeds."""
     seeds = scored_by_all(by_seed(a, b, "audit"))
-    return auc_difference(seeds, row_of(STUDENT, PRIMARY))
+    row = Result(run="", stage="audit", model=STUDENT, metric="auc", value=np.nan, attack=PRIMARY)
+    return auc_difference(seeds, row)
 
 
 def print_methods(grid: Grid, family: str) -> None:

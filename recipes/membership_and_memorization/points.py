@@ -85,12 +85,7 @@ def auc(runs: Sequence[Path], model: str, attack: str, category: str = "") -> In
             of_category(one, categories(run), category)
             for one, run in zip(found, runs, strict=True)
         ]
-    return auc_over_seeds(scored_by_all([(run,) for run in found]), row_of(model, attack))
-
-
-def row_of(model: str, attack: str) -> Result:
-    """Whose AUC is asked for."""
-    return Result(run="", stage="audit", model=model, metric="auc", value=np.nan, attack=attack)
+    return auc_over_seeds(scored_by_all([(run,) for run in found]), model, attack)
 
 
 def of_category(one: RunScores, category_of: Mapping[str, str], category: str) -> RunScores:

@@ -20,7 +20,6 @@ from stillage.functional.stats import mean_interval
 from stillage.report.finished_runs import candidate, run_scores
 from stillage.run.folder import read_json
 from stillage.run.results import read_results
-from stillage.types import Result
 
 HEAD = (
     "method",
@@ -48,8 +47,7 @@ def pooled(runs: Sequence[Path], model: str, attack: str) -> str:
         found = [run_scores(candidate(run, run.name), model, attack) for run in runs]
     except DataError:
         return "-"
-    row = Result(run="", stage="audit", model=model, metric="auc", value=np.nan, attack=attack)
-    auc = auc_over_seeds(scored_by_all([(run,) for run in found]), row)
+    auc = auc_over_seeds(scored_by_all([(run,) for run in found]), model, attack)
     return f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
 
 

@@ -12,8 +12,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from stillage.audit.compare import auc_over_seeds, scored_by_all
 from stillage.functional.stats import Interval
 from stillage.report.finished_runs import candidate, run_scores
@@ -32,8 +30,7 @@ less is right. Pooled over the seeds: 0.5 in the interval of every control."""
 def auc(runs: Sequence[Path], model: str, attack: str = "loss") -> Interval:
     """Over the seeds; a cross-fitted attack's interval is wider, as its records depend on each other through the folds."""
     found = [run_scores(candidate(run, run.name), model, attack) for run in runs]
-    row = Result(run="", stage="audit", model=model, metric="auc", value=np.nan, attack=attack)
-    return auc_over_seeds(scored_by_all([(run,) for run in found]), row)
+    return auc_over_seeds(scored_by_all([(run,) for run in found]), model, attack)
 
 
 def row(results: Sequence[Result], metric: str, model: str, against: str = "") -> Result:

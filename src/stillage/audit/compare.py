@@ -182,17 +182,18 @@ def differences(
 def pooled_auc(name: str, runs: Sequence[RunScores], base: Result) -> Result:
     """Compute a variant's AUC over its seeds, as a row."""
     seeds = scored_by_all([(run,) for run in runs])
-    return measured_row(replace(seeds.on(base), method=name), "auc", auc_over_seeds(seeds, base))
+    auc = auc_over_seeds(seeds, base.model, base.attack, base.level)
+    return measured_row(replace(seeds.on(base), method=name), "auc", auc)
 
 
-def auc_over_seeds(seeds: Seeds, row: Result) -> Interval:
+def auc_over_seeds(seeds: Seeds, model: str, attack: str, level: float = 0.95) -> Interval:
     """Compute the AUC over the seeds (stats.pooled_auc_interval)."""
     return pooled_auc_interval(
         [(run.scores, run.is_member) for (run,) in seeds.runs],
-        row.level,
+        level,
         same_records=seeds.same_records,
         clusters=seeds.clusters,
-        n_folds=folds_of(row.model, row.attack),
+        n_folds=folds_of(model, attack),
     )
 
 

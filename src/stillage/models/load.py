@@ -24,10 +24,8 @@ from stillage.models.source import (
     named_base,
     native,
     read_model_config,
-    refuse_circle,
     refuse_tokenizer_code,
     require_safetensors,
-    with_bases,
 )
 from stillage.run.folder import atomic
 from stillage.versions import causal_types
@@ -252,7 +250,6 @@ def merge_adapter(base: Path | None, folder: Path, dtype: torch.dtype) -> PreTra
     from peft import PeftModel
 
     require_safetensors(folder, "adapter_model")
-    refuse_circle([] if base else with_bases(str(folder)))
     model = read_any(base or base_of(folder), dtype)
     what = f"The adapter {folder} does not fit its base model."
     fix = (

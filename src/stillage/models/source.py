@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +172,6 @@ def folders_of(config: ModelConfig) -> list[Path]:
 def complete_folder(config: ModelConfig) -> Path:
     """Find the complete model of a config; an adapter stands for its base model."""
     folder = folders_of(config)[0]
-    refuse_circle(with_bases(str(folder)))
     while (folder / ADAPTER).exists():
         folder = base_of(folder)
     return folder
@@ -200,7 +198,7 @@ def named_base(folder: Path) -> tuple[str, str, Path | None]:
 
 
 def check_base(folder: Path) -> tuple[str, str, Path | None]:
-    """Return `named_base`; ModelError where it is nowhere. Fetches nothing."""
+    """Return `named_base`; ModelError: it is nowhere, or in a circle. Fetches nothing."""
     base, revision, here = named_base(folder)
     try:
         if not here:
@@ -211,6 +209,13 @@ def check_base(folder: Path) -> tuple[str, str, Path | None]:
             f"base_model_name_or_path: {base or '(none)'}; {error.what}",
             f"Put it there, or correct {folder / ADAPTER}.",
         ) from error
+    folders = with_bases(str(folder))
+    if (folders[-1] / ADAPTER).exists() and named_base(folders[-1])[2]:
+        raise ModelError(
+            "These adapters name each other as their base model.",
+            ", ".join(map(str, folders)),
+            f"Name a complete model in {folders[-1] / ADAPTER}.",
+        )
     return base, revision, here
 
 
@@ -224,16 +229,6 @@ def with_bases(path: str) -> list[Path]:
     return list(found.values())
 
 
-def refuse_circle(folders: Sequence[Path]) -> None:
-    """Refuse adapters that name each other; folders: `with_bases`. ModelError."""
-    if folders and (folders[-1] / ADAPTER).exists() and named_base(folders[-1])[2]:
-        raise ModelError(
-            "These adapters name each other as their base model.",
-            ", ".join(map(str, folders)),
-            f"Name a complete model in {folders[-1] / ADAPTER}.",
-        )
-
-
 def check_folder_ahead(path: str, revision: str = "") -> None:
     """Refuse a local folder that is no model, or an adapter without its base.
 
@@ -242,7 +237,6 @@ def check_folder_ahead(path: str, revision: str = "") -> None:
     """
     check_place(path, revision)
     folders = with_bases(path)
-    refuse_circle(folders)
     for folder in folders:
         if (folder / ADAPTER).exists():
             adapter_of(str(folder), needs_base=True)

@@ -39,8 +39,8 @@ SCHEMA = (
 """Settings that name columns, attacks, methods and parameters: known words, no private texts."""
 NAMED = ("run", "dataset")
 """Texts of a result that have names of their own in a report."""
-KNOWN = ("run", "stage", "metric")
-"""Texts of a plug-in's result that are not searched."""
+KNOWN = ("run", "stage")
+"""Texts of a plug-in's result that are not searched; its metric is a name of ours."""
 OURS = ("model", "metric", "attack", "dataset", "part", "method")
 """Texts of our own results that are names, wherever a plug-in writes them."""
 TEXTS = tuple(name for name, kind in COLUMNS.items() if kind == "str")
@@ -133,11 +133,8 @@ def hidden_texts(row: Result, sight: Disclosure, ours: Collection[str]) -> Resul
         shown = {name: sight.digest(getattr(row, name)) for name in TEXTS if name not in NAMED}
         return replace(row, **shown)
     found = {name: getattr(row, name) for name in TEXTS if name not in KNOWN}
-    shown = {
-        name: sight.digest(text if text in ours else sight.free(text))
-        for name, text in found.items()
-    }
-    return replace(row, metric=sight.digest(row.metric), **shown)
+    shown = {name: text if text in ours else sight.free(text) for name, text in found.items()}
+    return replace(row, **{name: sight.digest(text) for name, text in shown.items()})
 
 
 def walked(value: Any, change: Callable[[Keys, str], str], keys: Keys = ()) -> Any:  # noqa: ANN401
