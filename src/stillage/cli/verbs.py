@@ -10,6 +10,10 @@ VERBS = {
     "distill": ("runs", "train the student and what it needs; controls are trained by `audit`"),
     "evaluate": ("evaluate", "how well a MODEL answers, or all models of a config"),
     "audit": ("runs", "what models give away: two models and two files of records are enough"),
+    "corpus": (
+        "corpus",
+        "what is in a corpus: exact repeats and near-duplicates, none missed",
+    ),
     "report": ("runs", "write the report of a finished RUN or SWEEP again; trains nothing"),
     "compare": (
         "compare_runs",
@@ -25,6 +29,6 @@ VERBS = {
 
 A module has main(verb, words); and help_text(verb, words), or USAGE and the class SETTINGS."""
 
-ONE_PROCESS = ("compare", "export", "generate", "convert", "ls", "doctor")
+ONE_PROCESS = ("corpus", "compare", "export", "generate", "convert", "ls", "doctor")
 """What the first process does alone, where several are started."""
 SAME_AS = {"distil": "distill"}

@@ -1,0 +1,123 @@
+"""Token shards: a tokenised corpus in files of a size that one machine handles well.
+
+A folder: `manifest.json` (written last), and for each shard `shard-00000.safetensors` (`token_file`)
+and `shard-00000.documents.parquet` (id, source, line of each document). Documents are numbered
+through all shards, in order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillage.corpus.token_file import open_tokens
+from stillage.errors import DataError
+from stillage.run.folder import read_json, read_table
+from stillage.types import Array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = "stillage shards 1"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One open shard; its document d is document first_document + d of the corpus."""
+
+    name: str  # shard-00000
+    path: Path
+    tokens_T: Array  # uint16 or uint32, memory-mapped
+    offsets_D: Array  # int64, one more than documents
+    first_document: int
+    sha256: str  # of the file of tokens: what an index or a scan belongs to
+
+    @property
+    def documents(self) -> int:
+        """How many documents the shard holds, empty ones included."""
+        return len(self.offsets_D) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardSet:
+    """An open corpus of shards."""
+
+    folder: Path
+    shards: tuple[Shard, ...]
+    vocab_size: int
+    tokenizer: str  # sha256 of its rules; "" where the ids came without one
+    manifest: Mapping[str, Any]
+
+    @property
+    def documents(self) -> int:
+        """Documents of all shards, empty ones included."""
+        return sum(shard.documents for shard in self.shards)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all shards."""
+        return sum(len(shard.tokens_T) for shard in self.shards)
+
+
+def open_shards(folder: Path) -> ShardSet:
+    """Open a tokenised corpus; tokens are mapped, not read.
+
+    DataError where the manifest is missing (tokenising was not finished) or a shard is missing, cut
+    short, or does not hold what the manifest says.
+    """
+    manifest = read_manifest(folder)
+    shards, first = [], 0
+    for entry in manifest["shards"]:
+        path = folder / f"{entry['name']}.safetensors"
+        file = open_tokens(path, "The shard")
+        counts = {"documents": file.documents, "tokens": len(file.tokens_T)}
+        expected = {key: entry[key] for key in counts}
+        if counts != expected:
+            values, fix = f"{path}: {counts}; manifest: {expected}", "Tokenise the corpus again."
+            raise DataError("The shard and the manifest do not belong together.", values, fix)
+        shards.append(
+            Shard(
+                name=entry["name"],
+                path=path,
+                tokens_T=file.tokens_T,
+                offsets_D=file.offsets_D,
+                first_document=first,
+                sha256=entry["sha256"],
+            )
+        )
+        first += file.documents
+    return ShardSet(
+        folder=folder,
+        shards=tuple(shards),
+        vocab_size=manifest["vocab_size"],
+        tokenizer=manifest["tokenizer"],
+        manifest=manifest,
+    )
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a corpus. DataError where there is none, or another file's."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        values = f"looked for: {path}"
+        fix = "Give the OUT of `stillage corpus tokenize`; where that was stopped, continue it."
+        raise DataError("The folder holds no finished token shards.", values, fix)
+    try:
+        manifest = read_json(path)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        values, fix = f"{path}: {error}", "Copy it anew, or tokenise again."
+        raise DataError("The manifest of the shards is damaged.", values, fix) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        given = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+        values, fix = f"{path}: format {given}", "Give the OUT of `stillage corpus tokenize`."
+        raise DataError("The folder does not hold token shards.", values, fix)
+    return manifest
+
+
+def document_table(corpus: ShardSet, shard: Shard) -> pa.Table:
+    """Where a shard's documents came from: id, source, line; a row a document."""
+    return read_table(corpus.folder / f"{shard.name}.documents.parquet")
