@@ -72,8 +72,12 @@ def words_of(text: str) -> list[str]:
     Single characters where a script has no spaces. Punctuation is left out; combining marks stay
     with the letter before them.
     """
-    normal = normal_form(text)
-    return ASCII_WORD.findall(normal) if normal.isascii() else _word().findall(normal)
+    return words_in(normal_form(text))
+
+
+def words_in(form: str) -> list[str]:
+    """Cut a text that has its normal form already into words (`words_of`)."""
+    return ASCII_WORD.findall(form) if form.isascii() else _word().findall(form)
 
 
 def length_in_words(text: str) -> float:
