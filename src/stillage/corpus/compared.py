@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from stillage.corpus.shared_pieces import NOT_THERE
-from stillage.functional.words import compared_form, words_in, words_of
+from stillage.functional.words import compared_form, words_in
 from stillage.types import Array
 
 
@@ -74,7 +74,7 @@ class Words:
     def names(self, form: str | bytes) -> Sequence[str]:
         """The words."""
         assert isinstance(form, str)
-        return words_in(form) if form.isascii() else words_of(form)  # of others, once more: NFC
+        return words_in(form)
 
     def text(self, content: str | Array) -> str:
         """The text itself."""
