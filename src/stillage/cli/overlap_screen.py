@@ -26,13 +26,20 @@ def lines_of(facts: Mapping[str, Any], out: str) -> list[str]:
         "",
     ]
     names = {verdict: verdict for verdict in VERDICTS}
-    names["shares a piece"] = f"shares {piece} {unit} or more in a row"
+    names["shares a piece"] = f"no copy, but shares {piece} {unit} or more in a row"
     names["no such piece"] = "shares no such piece"
     names["too short to judge"] = f"too short to judge (under {piece} {unit})"
     rows = [["", "A", "", "B", ""]]
+    if not a["empty"] and not b["empty"]:
+        del names["empty"]
     for verdict, name in names.items():
         rows.append([name, *cell(a[verdict], a["documents"]), *cell(b[verdict], b["documents"])])
-    name = f"{unit} in shared pieces"
+    rows.append([""] * 5)
+    name = f"share {piece} {unit} or more in a row, copies too"
+    rows.append(
+        [name, *(text for one in (a, b) for text in cell(one["with a piece"], one["documents"]))]
+    )
+    name = f"{unit} in such pieces"
     rows.append([name, *cell(a["covered"], a[unit]), *cell(b["covered"], b[unit])])
     lines += aligned_lines(rows)
     if facts["listed"]:

@@ -35,7 +35,7 @@ def verdicts(found: Found, piece: int) -> Array:
 
 
 def summary(common: InCommon, side: int) -> dict[str, int]:
-    """Count a side: documents, words, words in shared pieces, longest piece, each verdict."""
+    """Count a side: documents and words in all, in shared pieces, and by verdict."""
     found = common.sides[side]
     said = verdicts(found, common.piece)
     counts = {
@@ -43,6 +43,7 @@ def summary(common: InCommon, side: int) -> dict[str, int]:
         common.unit: int(found.words_D.sum()),
         "covered": int(found.covered_D.sum()),
         "longest": int(found.longest_D.max(initial=0)),
+        "with a piece": int((found.longest_D >= common.piece).sum()),
     }
     return counts | {verdict: int((said == verdict).sum()) for verdict in VERDICTS}
 
