@@ -5,7 +5,7 @@
 -P: numba would else take the folder `coverage` beside this file for the package of that name. Documents are drawn from a Zipf
 law (exponent 1.07, 50,000 words); a share of the items has 20 words in a row of some document.
 The script says which items share an 8-gram; ours also the longest piece, both names, the words covered on both sides, and
-near-copies. The script runs twice: with words of normal forms, as ours, and with `lower().split()`, which misses what is
+near-duplicates. The script runs twice: with words of normal forms, as ours, and with `lower().split()`, which misses what is
 written otherwise. Checks that all name the same items. Prints JSON: seconds of one core, and ours over the script's.
 """
 
@@ -95,7 +95,7 @@ def script(documents: list[str], items: list[str], cut: Callable[[str], list[str
 
 
 def ours(documents: list[str], items: list[str]) -> tuple[set[int], int]:
-    """Ours: which items share a piece, and how many have a near-copy."""
+    """Ours: which items share a piece, and how many have a near-duplicate."""
 
     def named(texts: list[str], name: str) -> Iterator[Document]:
         return (Document(content=text, source=name, line=at) for at, text in enumerate(texts, 1))
@@ -131,7 +131,7 @@ def main() -> None:
         script_s[cut.__name__] = time.process_time() - start
     result = vars(given) | {
         "items that share a piece": len(shared),
-        "near-copies": near,
+        "near-duplicates": near,
         "ours, s": round(ours_s, 2),
         **{f"script with {name}, s": round(spent, 2) for name, spent in script_s.items()},
         **{f"ours over {name}": round(ours_s / spent, 2) for name, spent in script_s.items()},

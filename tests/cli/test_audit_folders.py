@@ -410,7 +410,7 @@ def test_nonmembers_near_members_are_left_out_by_corpus_overlap(
         handle.writelines(f"\n{json.dumps(row)}" for row in copied)
     words = f"corpus overlap {members} {nonmembers} --drop-from {nonmembers} --out clean"
     assert main(words.split()) == 0
-    assert "dropped 3 of 23 (2 exact copies, 1 near-copies); kept 20" in capsys.readouterr().out
+    assert "dropped 3 of 23 (2 exact copies, 1 near-duplicates); kept 20" in capsys.readouterr().out
     audit = f"audit --student {models / 'student'} --members {members} --nonmembers"
     assert main([*audit.split(), str(nonmembers), "--out", "dirty", *QUICK]) == 2
     assert "1 records are in two parts" in capsys.readouterr().err

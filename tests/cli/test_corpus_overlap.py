@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +15,8 @@ import pytest
 from make_shards import make_shards
 
 from stillage.cli import main
+from stillage.corpus.compared_sets import TextSet
+from stillage.corpus.rows import Row
 from stillage.corpus.shards import document_table, open_shards
 from stillage.run.folder import read_json, read_table
 
@@ -18,7 +24,7 @@ Printed = pytest.CaptureFixture[str]
 QUESTION = "Which of the five rivers of the underworld did Charon cross with the dead?"
 
 
-def rows(path: Path, values: list[dict[str, object]]) -> str:
+def rows(path: Path, values: Sequence[Mapping[str, object]]) -> str:
     path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text("".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
     return str(path)
@@ -77,27 +83,29 @@ def test_nothing_in_common_is_said_in_full(
 def test_json_for_scripts(sets: tuple[str, str], capsys: Printed) -> None:
     assert main(["corpus", "overlap", *sets, "--json", "--show", "2", "--piece", "13"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["b"]["documents"] == 5 and facts["b"]["near-copy"] == 2 and facts["piece"] == 13
+    assert (
+        facts["b"]["documents"] == 5 and facts["b"]["near-duplicate"] == 2 and facts["piece"] == 13
+    )
     first, second = facts["listed"]
     assert (first["id"], first["longest"], first["other_line"], first["start"]) == ("q2", 15, 8, 40)
-    assert (second["id"], second["verdict"], second["copy_line"]) == ("q0", "near-copy", 5)
+    assert (second["id"], second["verdict"], second["copy_line"]) == ("q0", "near-duplicate", 5)
 
 
-@pytest.mark.parametrize("side", ["B", "eval.jsonl"])
+@pytest.mark.parametrize("side", ["B", "./eval.jsonl"])
 def test_what_overlaps_is_dropped_and_listed(
     sets: tuple[str, str], side: str, capsys: Printed
 ) -> None:
     wanted = ["--drop-from", side, "--out", "clean", "--rule", "near", "piece:13"]
     assert main(["corpus", "overlap", "train.jsonl", "eval.jsonl", *wanted]) == 0
     shown = capsys.readouterr().out
-    assert "from B dropped 3 of 5 (2 near-copies, 1 by a shared piece); kept 2" in shown
+    assert "from B dropped 3 of 5 (2 near-duplicates, 1 by a shared piece); kept 2" in shown
     assert "1 of the kept are too short for the rule's piece" in shown
     kept = [json.loads(line) for line in Path("clean/kept.jsonl").read_text().splitlines()]
     assert kept == [json.loads(line) for line in Path(sets[1]).read_text().splitlines()[3:]]
     gone = read_table(Path("clean/dropped.parquet")).to_pylist()
     assert [(one["id"], one["why"], one["with_source"], one["with_line"]) for one in gone] == [
-        ("q0", "near-copy", "train.jsonl", 5),
-        ("q1", "near-copy", "train.jsonl", 5),
+        ("q0", "near-duplicate", "train.jsonl", 5),
+        ("q1", "near-duplicate", "train.jsonl", 5),
         ("q2", "shares 15 words", "train.jsonl", 8),
     ]
     assert read_json(Path("clean/overlap.json"))["dropped"]["kept"] == 2
@@ -156,6 +164,7 @@ def test_refusals(sets: tuple[str, str], tmp_path: Path, capsys: Printed) -> Non
     (tmp_path / "others" / "thesis.doc").write_text("years of work")
     refused([a], capsys, "overlap takes A and B")
     refused([a, a], capsys, "A and B are the same", "dedup")
+    refused([a, "./train.jsonl"], capsys, "A and B are the same")
     refused([a, str(blank)], capsys, "B, the second of the two sets, holds no document")
     refused([str(blank), b], capsys, "A, the first of the two sets, holds no document")
     refused([a, "s1"], capsys, "Tokens cannot be compared with texts", "s1: tokens")
@@ -183,3 +192,41 @@ def test_bad_rows_are_named_or_counted(
     assert main(["corpus", "overlap", *sets, "--max-bad", "2"]) == 0
     assert "5 documents" in (shown := capsys.readouterr().out)
     assert "2 rows without text left out" in shown
+
+
+def test_a_full_disk_leaves_nothing(
+    sets: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    def full(path: Path, value: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("stillage.cli.corpus_overlap.write_json", full)
+    before = sorted(tmp_path.iterdir())
+    words_ = ["--drop-from", "B", "--out", "clean"]
+    assert main(["corpus", "overlap", *sets, *words_]) == 75
+    assert "The disk is full" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_stops_it_between_two_documents(
+    sets: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    read = TextSet.rows
+    seen = []
+
+    def rows_then_signal(self: TextSet) -> Iterator[tuple[Row, str]]:
+        for row in read(self):
+            seen.append(row)
+            if len(seen) == 6:
+                os.kill(os.getpid(), number)
+            yield row
+
+    monkeypatch.setattr(TextSet, "rows", rows_then_signal)
+    before = sorted(tmp_path.iterdir())
+    assert main(["corpus", "overlap", *sets, "--out", "clean"]) == code
+    assert len(seen) == 6 and sorted(tmp_path.iterdir()) == before

@@ -102,7 +102,7 @@ def test_short_texts_are_compared_whole() -> None:
     common = compared(["dog", "Cat!"], ["cat", "bird", "CAT!"])
     assert common.sides[1].exact_D.tolist() == [-1, -1, 1]  # "cat" and "Cat!" are near: same words
     assert common.sides[1].near_D.tolist() == [1, -1, 1]
-    assert said(common, 1) == ["near-copy", "too short to judge", "exact copy"]
+    assert said(common, 1) == ["near-duplicate", "too short to judge", "exact copy"]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_rules_drop_what_they_say_and_name_the_document() -> None:
         why["+".join(rule)], found = dropped(common.sides[1], read_rule(rule), common.unit)
         other["+".join(rule)] = found.tolist()
     assert why["exact"] == ["exact copy", "", "", "", "", ""]
-    assert why["near"] == ["exact copy", "near-copy", "", "", "", ""]
+    assert why["near"] == ["exact copy", "near-duplicate", "", "", "", ""]
     assert why["piece:15"] == ["exact copy", "", "shares 15 words", "", "", ""]
     assert why["piece:16"] == why["exact"]
     assert other["near+piece:13"] == [2, 2, 1, -1, -1, -1]

@@ -14,8 +14,9 @@ import numpy as np
 
 from stillage.cli.board import Board
 from stillage.cli.overlap_screen import lines_of
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, Interrupted
 from stillage.run.folder import atomic, list_files, write_json, write_table
+from stillage.run.stop import Stop, watch_signals
 
 if TYPE_CHECKING:
     from stillage.corpus.compared import Document
@@ -43,13 +44,13 @@ class Settings:
     txt: Literal["document", "lines"] = "document"
     """What a .txt file holds: one document, or one on each line."""
     piece: int = 8
-    """So many words (tokens) in a row count as shared. 8: the least that makes near-copies; others
-    take 13 or 50. The longest piece is reported whatever its length."""
+    """So many words (tokens) in a row count as shared. 8: the least that makes near-duplicates;
+    others take 13 or 50. The longest piece is reported whatever its length."""
     drop_from: str = ""
     """Write that side without what overlaps: A, B, or its path. Needs --out."""
     rule: tuple[str, ...] = ("near",)
-    """Who is dropped: exact (copies on normal forms), near (these and near-copies), piece:N (exact
-    copies, and who shares N words in a row); or several."""
+    """Who is dropped: exact (copies on normal forms), near (these and near-duplicates), piece:N
+    (exact copies, and who shares N words in a row); or several."""
     out: str = ""
     """Folder for the tables a.parquet and b.parquet, and for what is kept and dropped."""
     show: int = 10
@@ -85,18 +86,19 @@ def run(paths: list[str], chosen: Settings) -> int:
     sets = open_sets(paths, chosen)
     check_comparable(*sets)
     units = Tokens() if isinstance(sets[0], TokenSet) else Words()
-    with Board() as board:
-        documents = (each.documents() for each in sets)
-        counter = counting(board, paths)
-        common = compare(*documents, units=units, piece=chosen.piece, progress=counter)
-    facts = facts_of(paths, sets, common, chosen)
-    if chosen.out:
-        with atomic(Path(chosen.out)) as folder:
-            folder.mkdir()
-            write_tables(folder, common, chosen.show_text)
-            if side is not None:
-                facts["dropped"] = write_without(folder, sets[side], common, side, rule)
-            write_json(folder / MADE, facts)
+    with watch_signals() as stop:
+        with Board() as board, stop.deferred():  # raised in compiled code, it might be swallowed
+            documents = (each.documents() for each in sets)
+            counter = counting(board, paths, stop)
+            common = compare(*documents, units=units, piece=chosen.piece, progress=counter)
+        facts = facts_of(paths, sets, common, chosen)
+        if chosen.out:
+            with atomic(Path(chosen.out)) as folder:
+                folder.mkdir()
+                write_tables(folder, common, chosen.show_text)
+                if side is not None:
+                    facts["dropped"] = write_without(folder, sets[side], common, side, rule)
+                write_json(folder / MADE, facts)
     if chosen.json:
         print(json.dumps(facts, ensure_ascii=False, indent=1))
     else:
@@ -108,21 +110,23 @@ def dropped_side(paths: list[str], chosen: Settings) -> int | None:
     """Which side is written without what overlaps: 0, 1, or None. ConfigError for another word."""
     if not chosen.drop_from:
         return None
-    names = {"A": 0, "B": 1} | {path: number for number, path in enumerate(paths)}
-    if chosen.drop_from not in names:
+    names = {"A": 0, "B": 1} | {str(Path(path)): number for number, path in enumerate(paths)}
+    named = str(Path(chosen.drop_from))
+    if named not in names:
         fix = f"Give A ({paths[0]}) or B ({paths[1]})."
         raise ConfigError("There is no such side.", f"--drop-from {chosen.drop_from}", fix)
     if not chosen.out:
         fix = "Give --out FOLDER: the kept documents are written there."
         raise ConfigError("Where shall the kept documents go?", "--out was not given", fix)
-    return names[chosen.drop_from]
+    return names[named]
 
 
 def check_out(paths: list[str], out: str) -> None:
     """Refuse an OUT that lies in a source or holds one, or another's files; and A beside itself."""
     from stillage.corpus.sources import folder_and_part, is_pattern
 
-    if paths[0] == paths[1]:
+    one, two = (str(Path(path).resolve()) if Path(path).exists() else path for path in paths)
+    if one == two:
         fix = "To find copies within one set, use `stillage corpus dedup`."
         raise ConfigError("A and B are the same.", f"given: {paths[0]} twice", fix)
     if not out:
@@ -182,8 +186,11 @@ def record_text(row: Mapping[str, Any]) -> str:
     return "\n".join(map(whole_text, records))
 
 
-def counting(board: Board, paths: list[str]) -> Callable[[Document], None]:
-    """Show documents as they are read, and roughly the time left, by the size of text files."""
+def counting(board: Board, paths: list[str], stop: Stop) -> Callable[[Document], None]:
+    """Show documents as they are read, and roughly the time left, by the size of text files.
+
+    Stops between two of them where a signal has come.
+    """
     files = [file for path in map(Path, paths) for file in files_of(path)]
     is_text = files and all(file.suffix != ".parquet" for file in files)
     total = sum(file.stat().st_size for file in files) if is_text else 0
@@ -191,6 +198,8 @@ def counting(board: Board, paths: list[str]) -> Callable[[Document], None]:
 
     def count(document: Document) -> None:
         nonlocal documents, size
+        if stop():
+            raise Interrupted("Stopped: nothing was written.", fix="Run the same command again.")
         documents += 1
         size += len(document.content)
         if documents % 256:

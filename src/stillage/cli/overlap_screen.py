@@ -26,7 +26,7 @@ def lines_of(facts: Mapping[str, Any], out: str) -> list[str]:
         "",
     ]
     names = {verdict: verdict for verdict in VERDICTS}
-    names["shares a piece"] = f"no copy, but shares {piece} {unit} or more in a row"
+    names["shares a piece"] = f"neither, but shares {piece} {unit} or more in a row"
     names["no such piece"] = "shares no such piece"
     names["too short to judge"] = f"too short to judge (under {piece} {unit})"
     rows = [["", "A", "", "B", ""]]
@@ -35,7 +35,7 @@ def lines_of(facts: Mapping[str, Any], out: str) -> list[str]:
     for verdict, name in names.items():
         rows.append([name, *cell(a[verdict], a["documents"]), *cell(b[verdict], b["documents"])])
     rows.append([""] * 5)
-    name = f"share {piece} {unit} or more in a row, copies too"
+    name = f"all that share {piece} {unit} or more in a row"
     rows.append(
         [name, *(text for one in (a, b) for text in cell(one["with a piece"], one["documents"]))]
     )
@@ -83,7 +83,11 @@ def place(row: Mapping[str, Any], prefix: str) -> str:
 
 def dropped_lines(counts: Mapping[str, Any], out: str) -> list[str]:
     """What was kept and dropped, and where."""
-    reasons = {"exact": "exact copies", "near-copy": "near-copies", "shares": "by a shared piece"}
+    reasons = {
+        "exact": "exact copies",
+        "near-duplicate": "near-duplicates",
+        "shares": "by a shared piece",
+    }
     by_reason = ", ".join(
         f"{count:,} {reasons[name]}" for name, count in counts["by reason"].items()
     )

@@ -45,7 +45,7 @@ class Units(Protocol):
         ...
 
     def text(self, content: str | Array) -> str:
-        """A content as a text, for the search for near-copies."""
+        """A content as a text, for the search for near-duplicates."""
         ...
 
 

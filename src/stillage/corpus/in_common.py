@@ -1,7 +1,7 @@
-"""What two sets have in common: exact copies, near-copies, and the longest shared pieces.
+"""What two sets have in common: exact copies, near-duplicates, and the longest shared pieces.
 
 The smaller set is held in memory and indexed, the larger is read past it once. Every finding is
-exact: copies by their whole normal forms, pieces word for word; near-copies as in an audit
+exact: copies by their whole normal forms, pieces word for word; near-duplicates as in an audit
 (`families`).
 """
 
@@ -45,7 +45,7 @@ class Found:
     other_start_D: Array  # where it begins there
     covered_D: Array  # words in shared pieces of at least `piece`
     exact_D: Array  # the first exact copy on the other side
-    near_D: Array  # a near-copy on the other side, directly or through others
+    near_D: Array  # a near-duplicate on the other side, directly or through others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +87,7 @@ def compare(
     sides = (iter(a), iter(b))
     smaller, heads = _read_evenly(sides, progress)
     indexed = _index(heads[smaller], units, piece)
-    larger = 1 - smaller
-    streamed = _stream(heads[larger], sides[larger], indexed, progress)
-    if not len(streamed.names):
-        raise _no_documents(larger)
+    streamed = _stream(heads[1 - smaller], sides[1 - smaller], indexed, progress)
     shared = indexed.index.finish()
     offsets_D = np.cumsum(np.append(0, streamed.words_D))
     places = (_place(shared.place_D, offsets_D), _place(streamed.shared.place_D, indexed.offsets_D))
@@ -134,7 +131,7 @@ class _Streamed:
     exact_D: Array
     shared: Shared
     first_copy: dict[int, int]  # the number of a form -> the first document that has it
-    candidates: dict[int, str | Array]  # document -> content, of those that may be near-copies
+    candidates: dict[int, str | Array]  # document -> content, of those that may be near-duplicates
 
 
 def _read_evenly(
@@ -216,7 +213,7 @@ def _stream(
 
 
 def may_be_near(grams_D: Array, words_D: Array) -> Array:
-    """Tell which documents share enough 5-grams with the other side to be near-copies, bool[D].
+    """Tell which documents share enough 5-grams with the other side to be near-duplicates, bool[D].
 
     Two (`families` asks for more of all but the shortest); one, where there are two or fewer.
     """
@@ -226,7 +223,7 @@ def may_be_near(grams_D: Array, words_D: Array) -> Array:
 def _near_copies(
     indexed: _Indexed, shared: Shared, streamed: _Streamed, places: tuple[Placed, Placed]
 ) -> tuple[Array, Array]:
-    """The near-copies of each side's documents on the other, int64[D] each; -1: none.
+    """The near-duplicates of each side's documents on the other, int64[D] each; -1: none.
 
     That with the longest shared piece, if it is one; else the first.
     """

@@ -15,7 +15,7 @@ from stillage.types import Array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EXACT, NEAR, PIECE = "exact copy", "near-copy", "shares a piece"
+EXACT, NEAR, PIECE = "exact copy", "near-duplicate", "shares a piece"
 SHORT, EMPTY, NOTHING = "too short to judge", "empty", "no such piece"
 VERDICTS = (EXACT, NEAR, PIECE, NOTHING, SHORT, EMPTY)
 """What is said of a document: the first that holds. Too short: fewer words than a piece has."""
@@ -121,7 +121,7 @@ def _of(values_D: Array, number_D: Array) -> pa.Array:
 class Rule:
     """Who is dropped. An exact copy always is."""
 
-    near: bool = False  # and near-copies
+    near: bool = False  # and near-duplicates
     piece: int = 0  # and who shares so many words in a row; 0: that does not count
 
 
