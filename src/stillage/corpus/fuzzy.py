@@ -216,8 +216,7 @@ def _regions(ids_T: Array, low: int, plan: NearPlan) -> Array:
 
     low: the first end that this batch answers for.
     """
-    from stillage.corpus.count_filter import candidates
-    from stillage.corpus.near_plan import GROUP
+    from stillage.corpus.count_filter import BLOCK_TOKENS, GROUP, candidates
     from stillage.corpus.seed_filter import seeds_found
 
     length, most = plan.targets_NM.shape[1], plan.max_distance
@@ -233,8 +232,7 @@ def _regions(ids_T: Array, low: int, plan: NearPlan) -> Array:
     parts = []
     for group, counters in enumerate(plan.counters):
         block, target = candidates(ids_T, counters)
-        first = block * counters.block_tokens
-        last = first + counters.block_tokens - 1
+        first, last = block * BLOCK_TOKENS, block * BLOCK_TOKENS + BLOCK_TOKENS - 1
         parts.append(merged(target + group * GROUP, first, last, low, len(ids_T) - 1))
     return np.concatenate(parts)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from stillage.corpus.count_filter import CountFilter, candidates, count_filter
+from stillage.corpus.count_filter import GROUP, CountFilter, candidates, count_filter
 from stillage.corpus.near_kernels import HAMMING, LEVENSHTEIN, fill_slots
 from stillage.corpus.seed_filter import SeedFilter, seed_filter, seeds_found
 from stillage.types import Array
@@ -19,14 +19,13 @@ METRICS: dict[Metric, int] = {
     "hamming": HAMMING,
     "both": LEVENSHTEIN | HAMMING,
 }
-GROUP = 512  # targets counted side by side: their counters stay in the nearest cache
-NEEDS = (6, 8, 12, 16, 20, 25, 30, 40, 50, 70)
-"""Thresholds t that the planner tries, and m - k, the largest."""
+SHARES = (1, 2, 4)
+"""Thresholds t that the planner tries: m - k, all that can be asked for, and parts of it."""
 MIN_SEED = 2  # tokens of a piece; single tokens are better counted
 SAMPLE = 1 << 16  # tokens on which filters are compared
 
-# nanoseconds on one core of 2023, for choosing alone; no result depends on them
-TOKEN_NS, ROW_WORD_NS, CANDIDATE_NS, SEED_TOKEN_NS = 3.0, 0.25, 400.0, 4.0
+# nanoseconds on one core of 2023, for choosing alone: no result depends on them
+TOKEN_NS, WORD_NS, CANDIDATE_NS, SEED_TOKEN_NS = 3.0, 1.4, 400.0, 4.0
 
 Tables = tuple[Array, Array, Array, Array, Array]
 """Of N targets of m tokens with at most L distinct ones, what `near_kernels` reads: a hash table of
@@ -76,7 +75,7 @@ def near_plan(
         at = np.minimum(np.searchsorted(distinct, targets_NM), len(distinct) - 1)
         known = distinct[at] == targets_NM
         frequency_NM[known] = counts[at[known]] / len(sample_T)
-    counters, counting = _counters(targets_NM, frequency_NM, max_distance, mode, sample_T[:SAMPLE])
+    counters, counting = _counters(targets_NM, frequency_NM, max_distance, sample_T[:SAMPLE])
     seeds = None
     if targets_NM.shape[1] // (max_distance + 1) >= MIN_SEED:
         seeds = seed_filter(targets_NM, max_distance + 1, frequency_NM)
@@ -97,23 +96,22 @@ def near_plan(
 
 
 def _counters(
-    targets_NM: Array, frequency_NM: Array, max_distance: int, mode: Mode, sample_T: Array
+    targets_NM: Array, frequency_NM: Array, max_distance: int, sample_T: Array
 ) -> tuple[tuple[CountFilter, ...], float]:
     """The counters with the threshold that costs least, and their cost, ns a token.
 
     None, at infinite cost, where the limit allows every place.
     """
     length = targets_NM.shape[1]
-    longest = length if mode == "window" else length + max_distance
 
     def group(at: int, need: int) -> CountFilter:
         part = slice(at, at + GROUP)
         chosen = rarest_tokens(targets_NM[part], frequency_NM[part], max_distance + need)
-        return count_filter(chosen, np.full(len(chosen), need), longest=longest)
+        return count_filter(chosen, np.full(len(chosen), need), length=length)
 
     groups = range(0, len(targets_NM), GROUP)
     most = length - max_distance
-    needs = sorted({min(need, most) for need in NEEDS}) if most > 0 else []
+    needs = sorted({max(1, most // share) for share in SHARES}) if most > 0 else []
     costs = {need: counting_ns(group(0, need), sample_T) for need in needs}
     if not costs:
         return (), np.inf
@@ -131,11 +129,8 @@ def counting_ns(counters: CountFilter, sample_T: Array) -> float:
     """Guess the nanoseconds a token that counting costs, candidates included."""
     if not len(sample_T):
         return 0.0
-    in_table = sample_T[sample_T < len(counters.class_V)]
-    counted = np.count_nonzero(counters.class_V[in_table]) / len(sample_T)
     found = len(candidates(sample_T, counters)[0]) / len(sample_T)
-    row = ROW_WORD_NS * len(counters.start_W)
-    return TOKEN_NS + (counted + 1 / counters.block_tokens) * row + found * CANDIDATE_NS
+    return TOKEN_NS + WORD_NS * counters.rows_RW.shape[1] + found * CANDIDATE_NS
 
 
 def seeding_ns(seeds: SeedFilter, sample_T: Array) -> float:
