@@ -1,12 +1,12 @@
 """How fast near-duplicates are found, beside the published procedure in plain Python, in one run.
 
-    python benchmarks/scan.py [--targets 10 100 300] [--tokens 3000000] [--quick]
+    python benchmarks/scan.py [--targets 10 100 300] [--tokens 3000000]
     python benchmarks/scan.py --books FOLDER --tokenizer tokenizer.json     text files with real near-duplicates
 
 The published procedure (arXiv:2405.15523, its scan of SlimPajama) slides a window of the target's length over each document,
-keeps the multiset overlap with each target, and measures both distances in Python wherever the overlap allows a near-duplicate;
-of overlapping ones the nearest stays. It is timed on a part of the text (--plain-tokens), ours on all of it, one core, for
-both metrics; targets of 100 tokens are drawn from the text. Prints a Markdown table; every row of both finds the same.
+keeps the multiset overlap with each target, and measures both distances in Python wherever it allows a near-duplicate; of
+overlapping ones the nearest stays. It is timed on a part of the text (--plain-tokens), ours on all of it, one core, for both
+metrics; targets of 100 tokens are drawn from the text. Prints a Markdown table; every row of both finds the same.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
-from stillage.corpus.fuzzy import find_near, plan_scan
+from stillage.corpus.fuzzy import plan_scan, scan_with_plan
 from stillage.types import Array
 
 LENGTH, VOCABULARY, EXPONENT = 100, 50_257, 1.07
@@ -53,9 +54,7 @@ def book_text(folder: Path, tokenizer: Path) -> tuple[Array, Array]:
 
 def draw_targets(tokens: Array, offsets: Array, count: int, seed: int = 1) -> Array:
     """Windows drawn from all of a text, each within a document."""
-    starts = np.concatenate(
-        [np.arange(low, high - LENGTH + 1) for low, high in zip(offsets, offsets[1:], strict=False)]
-    )
+    starts = np.concatenate([np.arange(low, high - LENGTH + 1) for low, high in pairwise(offsets)])
     chosen = np.random.default_rng(seed).choice(starts, count, replace=False)
     return np.stack([tokens[at : at + LENGTH] for at in chosen])
 
@@ -87,7 +86,7 @@ def published(tokens: Array, offsets: Array, targets: Array, limit: int) -> tupl
     """The published procedure: near-duplicates, and how many windows were measured."""
     found, measured = [], 0
     wanted = [Counter(target.tolist()) for target in targets]
-    for document, (low, high) in enumerate(zip(offsets, offsets[1:], strict=False)):
+    for document, (low, high) in enumerate(pairwise(offsets)):
         text = tokens[low:high].tolist()
         for number, target in enumerate(targets.tolist()):
             need, counts, overlap, near = wanted[number], Counter[int](), 0, []
@@ -121,11 +120,11 @@ def ours(
 ) -> tuple[list[Row], float, str]:
     """The rows of our search, seconds without compiling, and the filter chosen."""
     plan = plan_scan(tokens, offsets, targets, max_distance=limit, metric="both", mode=mode)  # type: ignore[arg-type]
-    find_near(tokens[: offsets[1]], offsets[:2], plan)  # compiles
-    seconds = []
+    scan_with_plan(tokens[: offsets[1]], offsets[:2], plan)  # compiles
+    seconds, table = [], scan_with_plan(tokens, offsets, plan)
     for _ in range(3):
         begun = time.perf_counter()
-        table = find_near(tokens, offsets, plan)
+        scan_with_plan(tokens, offsets, plan)
         seconds.append(time.perf_counter() - begun)
     columns = [
         table[name].to_pylist() for name in ("metric", "target", "document", "start", "distance")

@@ -17,6 +17,7 @@ from numba import njit
 from stillage.types import Array
 
 BLOCK_TOKENS = 8  # as many rows as `add_rows` takes
+Bits = np.uint64
 WORDS = (1, 8)  # of 64 targets each: a kernel for few, and one for many
 
 
@@ -36,7 +37,7 @@ def copy_8_words(rows_RW: Array, row: int, held: Array, at: int) -> None:
 
 
 @njit(nogil=True)
-def full(a: int, b: int, c: int) -> tuple[int, int]:
+def full(a: Bits, b: Bits, c: Bits) -> tuple[Bits, Bits]:
     """Add three bits: the sum's lower bit, and its upper."""
     half = a ^ b
     return half ^ c, (a & b) | (half & c)
@@ -44,8 +45,8 @@ def full(a: int, b: int, c: int) -> tuple[int, int]:
 
 @njit(nogil=True)
 def add_rows(
-    a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int
-) -> tuple[int, int, int, int]:
+    a: Bits, b: Bits, c: Bits, d: Bits, e: Bits, f: Bits, g: Bits, h: Bits
+) -> tuple[Bits, Bits, Bits, Bits]:
     """Add up 8 bits: the four bits of their sum, the lowest first."""
     one_a, two_a = full(a, b, c)
     one_b, two_b = full(d, e, f)
@@ -57,7 +58,9 @@ def add_rows(
 
 
 @njit(nogil=True)
-def change_bit(old: int, more: int, less: int, carry: int, borrow: int) -> tuple[int, int, int]:
+def change_bit(
+    old: Bits, more: Bits, less: Bits, carry: Bits, borrow: Bits
+) -> tuple[Bits, Bits, Bits]:
     """Change one bit of a sum: the bit, what is carried and what is borrowed."""
     new, carry = full(old, more, carry)
     return new ^ less ^ borrow, carry, (~new & (less | borrow)) | (less & borrow)

@@ -22,6 +22,7 @@ METRICS: dict[Metric, int] = {
 SHARES = (1, 2, 4)
 """Thresholds t that the planner tries: m - k, all that can be asked for, and parts of it."""
 MIN_SEED = 2  # tokens of a piece; single tokens are better counted
+LARGEST_TABLE = 1 << 20  # of ids; beyond, tokens are numbered by search
 SAMPLE = 1 << 16  # tokens on which filters are compared
 
 # nanoseconds on one core of 2023, for choosing alone: no result depends on them
@@ -38,7 +39,8 @@ often each occurs ([N, L + 1]), where (bits, uint64 [N, L + 1, words]), and the 
 class NearPlan:
     """All that a search needs of its targets."""
 
-    targets_NM: Array  # uint32
+    targets_NM: Array  # uint32, as `numbered`
+    known_U: Array | None  # ids of all targets, sorted, where the largest is too large for a table
     max_distance: int
     metric: Metric
     mode: Mode
@@ -52,6 +54,10 @@ class NearPlan:
         """Tokens of the longest piece of text that may be near a target."""
         length = self.targets_NM.shape[1]
         return length if self.mode == "window" else length + self.max_distance
+
+    def numbered(self, ids_T: Array) -> Array:
+        """Token ids, uint32, as the targets' are: 0 for what no target has, where numbered anew."""
+        return ids_T if self.known_U is None else _numbered(ids_T, self.known_U)
 
     def summary(self) -> str:
         """One line: how the text is filtered."""
@@ -69,6 +75,11 @@ def near_plan(
 
     targets_NM, sample_T: uint32. What is found does not depend on the choice.
     """
+    known_U = np.unique(targets_NM)
+    if known_U[-1] < LARGEST_TABLE:
+        known_U = None
+    else:
+        targets_NM, sample_T = _numbered(targets_NM, known_U), _numbered(sample_T, known_U)
     distinct, counts = np.unique(sample_T, return_counts=True)
     frequency_NM = np.zeros(targets_NM.shape)
     if len(distinct):
@@ -85,6 +96,7 @@ def near_plan(
             seeds = None
     return NearPlan(
         targets_NM=targets_NM,
+        known_U=known_U,
         max_distance=max_distance,
         metric=metric,
         mode=mode,
@@ -93,6 +105,12 @@ def near_plan(
         counters=counters,
         seeds=seeds,
     )
+
+
+def _numbered(ids: Array, known_U: Array) -> Array:
+    """Number ids 1 and up, in the order of the known ones; 0: unknown."""
+    place = np.minimum(np.searchsorted(known_U, ids), len(known_U) - 1)
+    return np.where(known_U[place] == ids, place + 1, 0).astype(np.uint32)
 
 
 def _counters(
