@@ -14,6 +14,7 @@ from naive_suffixes import naive_parts
 
 from stillage.corpus import removal
 from stillage.corpus.removal import Keep, joined_removal, removal_spans
+from stillage.corpus.shard_index import index_shards
 from stillage.errors import ConfigError
 
 Documents = list[list[int]]
@@ -148,4 +149,5 @@ def test_a_corpus_of_shards_gives_the_same(tmp_path: Path) -> None:
     expected = remove(documents, 2, "first")
     for count in (1, 2, 5):
         corpus = make_shards(tmp_path / str(count), documents, vocab_size=9, shard_documents=count)
+        index_shards(corpus)
         assert removal_spans(corpus, 2, "first").equals(expected)

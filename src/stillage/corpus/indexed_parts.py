@@ -1,4 +1,4 @@
-"""A corpus of shards as parts with their suffix arrays, for what reads all suffixes in order."""
+"""A corpus as parts with their suffix arrays: shards with their index, or arrays in memory."""
 
 from __future__ import annotations
 
@@ -6,31 +6,45 @@ import numpy as np
 
 from stillage.corpus.merge import Joined, Part, join_parts
 from stillage.corpus.shards import ShardSet
+from stillage.corpus.token_file import LARGEST_VOCABULARY, check_ids, check_offsets
+from stillage.errors import DataError
 from stillage.types import Array
 
 
 def indexed_parts(corpus: ShardSet) -> Joined:
-    """All shards with their suffix arrays, as one corpus."""
-    return join_parts([sorted_part(shard.tokens_T, shard.offsets_D) for shard in corpus.shards])
+    """All shards as one corpus; their index is mapped. DataError where a shard has none."""
+    from stillage.corpus.shard_index import open_index
+
+    parts = []
+    for shard in corpus.shards:
+        index = open_index(shard)
+        part = Part(
+            tokens_T=shard.tokens_T,
+            offsets_D=shard.offsets_D,
+            suffixes_T=index.suffixes_T,
+            lcp_T=index.lcp_T,
+        )
+        parts.append(part)
+    return join_parts(parts)
 
 
-def sorted_part(tokens_T: Array, offsets_D: Array) -> Part:
-    """Documents with their suffix array, by doubling (Manber & Myers)."""
-    count = len(tokens_T)
-    ends = np.repeat(np.asarray(offsets_D[1:], dtype=np.int64), np.diff(offsets_D))
-    place = np.arange(count)
-    rank = np.unique(tokens_T, return_inverse=True)[1].astype(np.int64) + 1
-    order, step = np.argsort(rank, kind="stable"), 1
-    while step < count:
-        after = np.where(place + step < ends, np.append(rank, [0] * step)[step:], 0)
-        order = np.lexsort((after, rank))
-        is_new = (np.diff(rank[order]) != 0) | (np.diff(after[order]) != 0)
-        rank[order] = np.concatenate([[1], 1 + np.cumsum(is_new)])
-        step *= 2
-    shared = np.zeros(count, dtype=np.uint32)
-    for at in range(1, count):
-        a, b = int(order[at - 1]), int(order[at])
-        most = min(ends[a] - a, ends[b] - b)
-        same = tokens_T[a : a + most] == tokens_T[b : b + most]
-        shared[at] = most if same.all() else int(np.argmin(same))
-    return Part(tokens_T=tokens_T, offsets_D=offsets_D, suffixes_T=order, lcp_T=shared)
+def sorted_arrays(tokens: Array, offsets: Array) -> Joined:
+    """Arrays in memory as one corpus, sorted here. DataError where they are no documents.
+
+    tokens: ids of any integer type, one axis. offsets: documents + 1, in tokens, 0 first.
+    """
+    from stillage.corpus.suffix_array import suffix_array
+
+    for name, array in (("tokens", tokens), ("offsets", offsets)):
+        if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+            values = f"{name}: {array.dtype}, shape {array.shape}"
+            fix = "Give one axis of integers for each."
+            raise DataError("Tokens and offsets are lists of integers.", values, fix)
+    check_ids(tokens, LARGEST_VOCABULARY, "tokens")
+    offsets_D = offsets.astype(np.int64)
+    check_offsets(offsets_D, len(tokens), "offsets")
+    kind = np.uint16 if tokens.dtype.itemsize <= 2 else np.uint32
+    tokens_T = np.ascontiguousarray(tokens, dtype=kind)
+    suffixes_T, lcp_T = suffix_array(tokens_T, offsets_D)
+    part = Part(tokens_T=tokens_T, offsets_D=offsets_D, suffixes_T=suffixes_T, lcp_T=lcp_T)
+    return join_parts([part])

@@ -209,7 +209,7 @@ def merge_block(
         take_head(places, heads, waiting, part)
         node = (parts + part) // 2
         while node > 0:
-            loser = heads.loser_K[node]
+            loser = int(heads.loser_K[node])
             winner = play(places, heads, runs, loser, part)
             heads.loser_K[node] = loser + part - winner
             part = winner
