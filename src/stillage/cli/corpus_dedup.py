@@ -87,8 +87,8 @@ def summary(counts: Mapping[str, Any], words: Mapping[str, str]) -> list[str]:
     ]
     if counts["copies_gone_too"]:
         lines.append(
-            f"         {counts['copies_gone_too']:,} removed spans name a copy of which tokens went "
-            "as well, by another span or rule"
+            f"         {counts['copies_gone_too']:,} removed spans name a copy of which another rule "
+            "removed tokens"
         )
     return lines
 

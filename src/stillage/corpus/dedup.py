@@ -264,24 +264,23 @@ def count(
         "kept_documents": sum(entry["documents"] for entry in entries),
         "kept_tokens": kept,
         "by_rule": by_rule,
-        "copies_gone_too": 0 if choice.keep == "none" else copies_gone(tables, spans),
+        "copies_gone_too": 0 if choice.keep == "none" else copies_gone(tables),
     }
 
 
-def copies_gone(tables: Sequence[pa.Table], spans: Spans) -> int:
-    """How many removed spans name a copy of which tokens were removed as well.
+def copies_gone(tables: Sequence[pa.Table]) -> int:
+    """How many removed spans name a copy of which another rule removed tokens.
 
     Each rule keeps one copy, but what one keeps another may remove: all are judged on the corpus
     as it was.
     """
     gone = 0
-    for table in tables:
-        columns = (
-            table.column(name).to_pylist()
-            for name in ("copy_document", "copy_start", "start", "end")
-        )
+    for at, table in enumerate(tables):
+        others = read_spans(*tables[:at], *tables[at + 1 :])
+        names = ("copy_document", "copy_start", "start", "end")
+        columns = (table.column(name).to_pylist() for name in names)
         for document, copy, start, end in zip(*columns, strict=True):
-            starts, ends = spans.of(document)
+            starts, ends = others.of(document)
             gone += bool(((starts < copy + end - start) & (ends > copy)).any())
     return gone
 
