@@ -72,8 +72,14 @@ def test_keep_one_removes_60_of_90_tokens_and_keep_none_all(tmp_path: Path) -> N
         for at in (1, 2)
     ]
     assert rows_of(open_shards(tmp_path / "one"))[1:3] == [
-        {"id": "d1:0-1", "source": "made", "line": 2, "document": 1, "start": 0, "end": 1},
-        {"id": "d1:31-33", "source": "made", "line": 2, "document": 1, "start": 31, "end": 33},
+        {
+            **{"document": 1, "id": "d1:0-1", "source": "made", "line": 2},
+            **{"of_document": 1, "start": 0, "end": 1},
+        },
+        {
+            **{"document": 2, "id": "d1:31-33", "source": "made", "line": 2},
+            **{"of_document": 1, "start": 31, "end": 33},
+        },
     ]
 
 
@@ -117,9 +123,12 @@ def test_kept_and_removed_are_what_was_there(
     assert kept_documents(after) == expected
     assert counts["removed_tokens"] == len(gone) == sum(map(len, documents)) - after.tokens
     assert (counts["kept_tokens"], counts["kept_documents"]) == (after.tokens, after.documents)
-    for row in rows_of(after):
-        before = documents[row["document"]]
-        assert row["id"] == f"d{row['document']}" or 0 <= row["start"] < row["end"] <= len(before)
+    for number, row in enumerate(rows_of(after)):
+        before = documents[row["of_document"]]
+        assert row["document"] == number
+        assert row["id"] == f"d{row['of_document']}" or 0 <= row["start"] < row["end"] <= len(
+            before
+        )
     one = make_shards(folder / "all", documents, 9, 99)  # however it is cut into shards
     deduplicate(one, chosen, folder / "out2")
     assert kept_documents(open_shards(folder / "out2")) == expected

@@ -98,7 +98,7 @@ def deduplicate(
         spans = read_spans(*tables)
         write_table(out / REMOVED, with_ids(corpus, tables))
         tell = paced(progress, "kept", "{} tokens written", corpus.tokens)
-        entries = [write_shard(corpus, shard, spans, choice, out, tell) for shard in corpus.shards]
+        entries = write_shards(corpus, spans, choice, out, tell)
         counts = count(corpus, choice, tables, entries)
         if decode is not None:
             write_texts(
@@ -161,9 +161,13 @@ def with_ids(corpus: ShardSet, tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def write_shard(
-    corpus: ShardSet, shard: Shard, spans: Spans, choice: Choice, out: Path, tell: Tell
+    corpus: ShardSet, number: int, first: int, spans: Spans, choice: Choice, out: Path
 ) -> dict[str, Any]:
-    """Write what is kept of one shard, unless it is there; its entry of the manifest."""
+    """Write what is kept of one shard, unless it is there; its entry of the manifest.
+
+    first: the number of its first kept document.
+    """
+    shard = corpus.shards[number]
     path, beside = out / f"{shard.name}.safetensors", out / f"{shard.name}.documents.parquet"
     pieces: list[Piece] = []
 
@@ -173,11 +177,11 @@ def write_shard(
             yield ids
 
     if not beside.is_file():  # written second: both are there
-        about = {"vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer}
+        about = {"format": "stillage shard 1", "vocab_size": corpus.vocab_size}
+        about |= {"tokenizer": corpus.tokenizer, "first_document": first}
         write_tokens(path, kept(), vocab_size=corpus.vocab_size, about=about)
-        write_table(beside, piece_table(document_table(corpus, shard), pieces, shard))
+        write_table(beside, piece_table(document_table(corpus, shard), pieces, shard, first))
     file = open_tokens(path, "The shard")
-    tell(len(shard.tokens_T))
     return {
         "name": shard.name,
         "documents": file.documents,
@@ -186,10 +190,10 @@ def write_shard(
     }
 
 
-def piece_table(before: pa.Table, pieces: Sequence[Piece], shard: Shard) -> pa.Table:
-    """The documents of a kept shard: those of before, and which tokens of them.
+def piece_table(before: pa.Table, pieces: Sequence[Piece], shard: Shard, first: int) -> pa.Table:
+    """The documents of a kept shard: document, id, source, line, of_document, start, end.
 
-    A whole document keeps its id; a rest is ID:START-END. document: its number in the corpus
+    A whole document keeps its id; a rest is ID:START-END. of_document: its number in the corpus
     before; start, end: tokens from its first (of a joined one: of all its runs together).
     """
     import pyarrow as pa
@@ -197,18 +201,36 @@ def piece_table(before: pa.Table, pieces: Sequence[Piece], shard: Shard) -> pa.T
     numbers = np.array([piece.document for piece in pieces], dtype=np.int64)
     starts = [piece.runs[0][0] for piece in pieces]
     ends = [piece.runs[-1][1] for piece in pieces]
-    table = before.take(pa.array(numbers - shard.first_document))
+    named = before.select(["id", "source", "line"]).take(pa.array(numbers - shard.first_document))
     ids = [
         name if piece.is_whole else f"{name}:{start}-{end}"
         for name, piece, start, end in zip(
-            table.column("id").to_pylist(), pieces, starts, ends, strict=True
+            named.column("id").to_pylist(), pieces, starts, ends, strict=True
         )
     ]
-    table = table.set_column(table.schema.get_field_index("id"), "id", pa.array(ids, pa.string()))
-    columns = {"document": numbers, "start": starts, "end": ends}
-    for name, values in columns.items():
-        table = table.append_column(name, pa.array(values, pa.int64()))
-    return table
+    return pa.table(
+        {
+            "document": pa.array(np.arange(first, first + len(pieces)), pa.int64()),
+            "id": pa.array(ids, pa.string()),
+            "source": named.column("source"),
+            "line": named.column("line"),
+            "of_document": pa.array(numbers, pa.int64()),
+            "start": pa.array(starts, pa.int64()),
+            "end": pa.array(ends, pa.int64()),
+        }
+    )
+
+
+def write_shards(
+    corpus: ShardSet, spans: Spans, choice: Choice, out: Path, tell: Tell
+) -> list[dict[str, Any]]:
+    """Write what is kept of every shard; their entries of the manifest."""
+    entries: list[dict[str, Any]] = []
+    for number, shard in enumerate(corpus.shards):
+        first = sum(entry["documents"] for entry in entries)
+        entries.append(write_shard(corpus, number, first, spans, choice, out))
+        tell(len(shard.tokens_T))
+    return entries
 
 
 def write_texts(
