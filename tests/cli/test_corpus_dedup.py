@@ -72,11 +72,12 @@ def test_kept_shards_texts_and_counts(tmp_path: Path, capsys: Printed) -> None:
         (["--rule", "exact"], "--out was not given"),
         (["--rule", "exact", "exact", "--out", "O"], "given twice"),
         (["--rule", "exct", "--out", "O"], "Did you mean exact?"),
+        (["--rule", "exact", "--out", "O", "--source", "x"], "--source without --tokenizer"),
         (["--rule", "exact", "--keep", "last", "--out", "O"], "first"),
-        (["--rule", "exact", "--out", "O", "--tokenizer", "nowhere"], "There is no tokenizer"),
-        (["--rule", "exact", "--out", "O", "--tokenizer", "SMALL"], "fewer ids than the shards"),
+        (["--rule", "exact", "--out", "O", "--tokenizer", "nowhere"], "nowhere"),
+        (["--rule", "exact", "--out", "O", "--tokenizer", "SMALL"], "does not know all ids"),
         (["--rule", "exact", "--out", "O", "--tokenizer", "OTHER"], "with another tokenizer"),
-        (["--rule", "exact", "--out", "O", "--tokenizer", "BROKEN"], "cannot be read"),
+        (["--rule", "exact", "--out", "O", "--tokenizer", "BROKEN"], "no tokenizer"),
     ],
 )
 def test_what_a_user_can_mend_is_said_and_nothing_is_written(
@@ -92,3 +93,36 @@ def test_what_a_user_can_mend_is_said_and_nothing_is_written(
     said = capsys.readouterr().err
     assert says in said and len(said.splitlines()) <= 3
     assert not (tmp_path / "O").exists()
+
+
+def test_from_texts_to_kept_texts(tmp_path: Path, capsys: Printed) -> None:
+    """Tokenised, deduplicated, and written as they stood: two spaces are no token."""
+    source, words = tmp_path / "texts.jsonl", tokenizer(tmp_path / "tokenizer.json", WORDS)
+    texts = ["a b  c d", "e  f", "", "i  b  c d  h"]
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    given = ["--tokenizer", words]
+    assert (
+        main(["corpus", "tokenize", str(source), str(tmp_path / "in"), *given, "--jobs", "1"]) == 0
+    )
+    command = ["corpus", "dedup", str(tmp_path / "in"), "--rule", "ngram:3", *given]
+    assert main([*command, "--out", str(tmp_path / "out"), "--source", str(source)]) == 0
+    lines = (tmp_path / "out" / "kept.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["a b  c d", "e  f", "", "i", "h"]
+    assert (
+        main(
+            [
+                "corpus",
+                "dedup",
+                str(tmp_path / "out"),
+                "--rule",
+                "exact",
+                *given,
+                "--source",
+                str(source),
+                "--out",
+                str(tmp_path / "o2"),
+            ]
+        )
+        == 2
+    )
+    assert "do not say what they were made of" in capsys.readouterr().err

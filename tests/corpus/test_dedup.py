@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -218,20 +217,6 @@ def test_other_settings_or_another_folder_are_refused(tmp_path: Path) -> None:
         deduplicate(corpus, choice("exact"), tmp_path / "mine")
     with pytest.raises(ConfigError, match="is a file"):
         deduplicate(corpus, choice("exact"), tmp_path / "mine" / "notes")
-
-
-def test_texts_are_what_the_tokenizer_decodes(tmp_path: Path) -> None:
-    corpus = make_shards(tmp_path / "in", [[1, 2], [1, 2], [3]], vocab_size=10, shard_documents=2)
-
-    def decode(documents: list[list[int]]) -> list[str]:
-        return [" ".join(map(str, ids)) for ids in documents]
-
-    deduplicate(corpus, choice("exact"), tmp_path / "out", decode=decode, tokenizer="x")
-    lines = (tmp_path / "out" / "kept.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"id": "d0", "text": "1 2"},
-        {"id": "d2", "text": "3"},
-    ]
 
 
 @settings(deadline=None, max_examples=50)

@@ -7,7 +7,6 @@ it was; what any of them removes goes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillage.corpus.cuts import Piece, Rest, Spans, covered_tokens, read_spans, shard_pieces
-from stillage.corpus.decoding import Decode
 from stillage.corpus.dedup_rules import Keep, Rule, rule_spans
+from stillage.corpus.kept_texts import (
+    TEXTS,
+    Texts,
+    check_texts,
+    decoded,
+    from_sources,
+    write_texts,
+)
 from stillage.corpus.pace import Tell, paced, unseen
 from stillage.corpus.shards import (
     FORMAT,
@@ -29,7 +35,6 @@ from stillage.corpus.shards import (
 from stillage.corpus.token_file import open_tokens, write_tokens
 from stillage.errors import ConfigError
 from stillage.run.folder import (
-    atomic,
     read_json,
     read_table,
     remove,
@@ -46,7 +51,6 @@ if TYPE_CHECKING:
 
 SETTINGS = "dedup.json"
 REMOVED = "removed.parquet"
-TEXTS = "kept.jsonl"
 PARTS = "parts"  # what each rule removes; gone when all is done
 
 
@@ -57,33 +61,31 @@ class Choice:
     rules: tuple[Rule, ...]
     keep: Keep = "first"
     rest: Rest = "split"
+    texts: Texts | None = None  # None: shards alone
 
-    def settings(self, corpus: ShardSet, tokenizer: str) -> dict[str, Any]:
+    def settings(self, corpus: ShardSet) -> dict[str, Any]:
         """What decides the result, for the file that names it."""
         return {
             "rules": [rule.text for rule in self.rules],
             "keep": self.keep,
             "rest": self.rest,
-            "texts": tokenizer,  # sha256 of the tokenizer's rules; "" where none are written
+            "tokenizer": "" if self.texts is None else self.texts.digest,
+            "texts": "" if self.texts is None else self.texts.origin,
             "shards": [shard.sha256 for shard in corpus.shards],
         }
 
 
 def deduplicate(
-    corpus: ShardSet,
-    choice: Choice,
-    out: Path,
-    *,
-    decode: Decode | None = None,
-    tokenizer: str = "",
-    progress: Progress = unseen,
+    corpus: ShardSet, choice: Choice, out: Path, progress: Progress = unseen
 ) -> dict[str, Any]:
     """Write what is kept of a corpus, and what went; the counts, by name.
 
-    decode: writes the texts too; tokenizer: sha256 of its rules. Whatever is finished in `out` is
-    used again. ConfigError where `out` belongs to something else, or has other settings.
+    Whatever is finished in `out` is used again. ConfigError where `out` belongs to something else,
+    or has other settings; DataError where the tokenizer or the sources are not the corpus's.
     """
-    settings = choice.settings(corpus, tokenizer)
+    settings = choice.settings(corpus)
+    if choice.texts is not None:
+        check_texts(choice.texts, corpus)
     check_place(corpus, out, settings)
     with locked(out):
         if (out / MANIFEST).is_file():
@@ -100,10 +102,7 @@ def deduplicate(
         tell = paced(progress, "kept", "{} tokens written", corpus.tokens)
         entries = write_shards(corpus, spans, choice, out, tell)
         counts = count(corpus, choice, tables, entries)
-        if decode is not None:
-            write_texts(
-                out, entries, decode, paced(progress, "texts", "{} tokens", counts["kept_tokens"])
-            )
+        write_kept_texts(corpus, spans, choice, out, entries, progress)
         manifest = {
             "format": FORMAT,
             "vocab_size": corpus.vocab_size,
@@ -233,28 +232,23 @@ def write_shards(
     return entries
 
 
-def write_texts(
-    out: Path, entries: Sequence[Mapping[str, Any]], decode: Decode, tell: Tell
+def write_kept_texts(
+    corpus: ShardSet,
+    spans: Spans,
+    choice: Choice,
+    out: Path,
+    entries: list[dict[str, Any]],
+    progress: Progress,
 ) -> None:
-    """Write the kept documents as JSON lines of id and text, as the tokenizer decodes them."""
-    path = out / TEXTS
-    if path.is_file():
+    """Write the texts of what is kept, if they are asked for."""
+    if choice.texts is None:
         return
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
-        for entry in entries:
-            file = open_tokens(out / f"{entry['name']}.safetensors", "The shard")
-            ids = read_table(out / f"{entry['name']}.documents.parquet").column("id").to_pylist()
-            offsets = file.offsets_D.tolist()
-            for first in range(0, file.documents, 256):
-                last = min(first + 256, file.documents)
-                documents = [
-                    file.tokens_T[offsets[at] : offsets[at + 1]].tolist()
-                    for at in range(first, last)
-                ]
-                for name, text in zip(ids[first:last], decode(documents), strict=True):
-                    record = {"id": name, "text": text}
-                    handle.write(json.dumps(record, ensure_ascii=False) + "\n")
-                tell(offsets[last] - offsets[first])
+    tell = paced(progress, "texts", "{} tokens", sum(entry["tokens"] for entry in entries))
+    if choice.texts.sources:
+        records = from_sources(choice.texts, corpus, spans, choice.rest, out)
+    else:
+        records = decoded(choice.texts, out, entries)
+    write_texts(out / TEXTS, records, tell)
 
 
 def count(
