@@ -25,6 +25,7 @@ DOCUMENTS = [[1, 2, 3, 4], [5, 6, 7], [1, 2, 3, 4], [9, 2, 3, 4, 8]]
 def removal(monkeypatch: pytest.MonkeyPatch) -> None:
     """N-grams by brute force, which needs no index."""
     monkeypatch.setattr(dedup_rules, "removal_spans", plain_removal.removal_spans)
+    monkeypatch.setattr(dedup_rules, "open_index", lambda shard: None)
 
 
 def tokenizer(path: Path, words: list[str]) -> str:
@@ -126,3 +127,24 @@ def test_from_texts_to_kept_texts(tmp_path: Path, capsys: Printed) -> None:
         == 2
     )
     assert "do not say what they were made of" in capsys.readouterr().err
+
+
+def test_without_an_index_nothing_is_written(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    make_shards(tmp_path / "in", DOCUMENTS, vocab_size=10, shard_documents=2)
+    out = tmp_path / "out"
+    words = [
+        "corpus",
+        "dedup",
+        str(tmp_path / "in"),
+        "--rule",
+        "exact",
+        "ngram:3",
+        "--out",
+        str(out),
+    ]
+    assert main(words) == 2
+    assert "stillage corpus index" in capsys.readouterr().err
+    assert not out.exists()

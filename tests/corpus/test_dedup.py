@@ -28,6 +28,7 @@ SMALL = st.lists(st.lists(st.integers(0, 2), max_size=8), max_size=7)
 def removal(monkeypatch: pytest.MonkeyPatch) -> None:
     """N-grams by brute force, which needs no index."""
     monkeypatch.setattr(dedup_rules, "removal_spans", plain_removal.removal_spans)
+    monkeypatch.setattr(dedup_rules, "open_index", lambda shard: None)
 
 
 def choice(*rules: str, keep: Keep = "first", rest: Rest = "split") -> Choice:

@@ -36,6 +36,7 @@ def byte_tokenizer() -> Tokenizer:
 def removal(monkeypatch: pytest.MonkeyPatch) -> None:
     """N-grams by brute force, which needs no index."""
     monkeypatch.setattr(dedup_rules, "removal_spans", plain_removal.removal_spans)
+    monkeypatch.setattr(dedup_rules, "open_index", lambda shard: None)
 
 
 def tokenised(folder: Path, texts: Sequence[str], shard_documents: int = 2) -> ShardSet:

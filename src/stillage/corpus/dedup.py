@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillage.corpus.cuts import Piece, Rest, Spans, covered_tokens, read_spans, shard_pieces
-from stillage.corpus.dedup_rules import Keep, Rule, rule_spans
+from stillage.corpus.dedup_rules import Keep, Rule, check_rules, rule_spans
 from stillage.corpus.kept_texts import (
     TEXTS,
     Texts,
@@ -81,12 +81,15 @@ def deduplicate(
     """Write what is kept of a corpus, and what went; the counts, by name.
 
     Whatever is finished in `out` is used again. ConfigError where `out` belongs to something else,
-    or has other settings; DataError where the tokenizer or the sources are not the corpus's.
+    or has other settings; DataError where the tokenizer or the sources are not the corpus's, or a
+    rule needs an index. Nothing is written then.
     """
     settings = choice.settings(corpus)
     if choice.texts is not None:
         check_texts(choice.texts, corpus)
     check_place(corpus, out, settings)
+    if not (out / MANIFEST).is_file():
+        check_rules(corpus, choice.rules)
     with locked(out):
         if (out / MANIFEST).is_file():
             return dict(read_json(out / MANIFEST)["dedup"])
