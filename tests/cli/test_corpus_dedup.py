@@ -13,8 +13,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from stillage.cli import main
+from stillage.cli.board import Board
+from stillage.cli.stoppable import stoppable
 from stillage.corpus import dedup_rules
 from stillage.corpus.shards import open_shards
+from stillage.run.stop import Stop, Stopped
 
 Printed = pytest.CaptureFixture[str]
 WORDS = ["zero", "a", "b", "c", "d", "e", "f", "g", "h", "i"]
@@ -148,3 +151,13 @@ def test_without_an_index_nothing_is_written(
     assert main(words) == 2
     assert "stillage corpus index" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_signal_that_nobody_raised_ends_the_work_at_the_next_step() -> None:
+    """One that came within a compiler's callback is swallowed there, and only remembered."""
+    stop = Stop()
+    show = stoppable(Board(), stop)
+    show("exact", {"done": 1})
+    stop.number = 2
+    with pytest.raises(Stopped):
+        show("exact", {"done": 2})

@@ -53,6 +53,7 @@ def run(paths: list[str], chosen: Settings) -> int:
         what, fix = "Where to?", "Name a folder for what is kept: --out DIR."
         raise ConfigError(what, "--out was not given", fix)
     from stillage.cli.board import Board
+    from stillage.cli.stoppable import stoppable
     from stillage.corpus.dedup import Choice, deduplicate
     from stillage.corpus.shards import MANIFEST, open_shards
     from stillage.run.stop import watch_signals
@@ -60,8 +61,8 @@ def run(paths: list[str], chosen: Settings) -> int:
     corpus, out = open_shards(Path(paths[0])), Path(chosen.out)
     choice = Choice(rules=rules, keep=chosen.keep, rest=chosen.rest, texts=texts_of(chosen))
     is_done = (out / MANIFEST).is_file()
-    with watch_signals(), Board() as board:
-        counts = deduplicate(corpus, choice, out, board.show)
+    with watch_signals() as stop, Board() as board:
+        counts = deduplicate(corpus, choice, out, stoppable(board, stop))
     print("\n".join(summary(counts, {rule.text: rule.in_words() for rule in rules})))
     done = "was there already" if is_done else "written"
     print(f"{done}: {out} (shards, removed.parquet{', kept.jsonl' if choice.texts else ''})")

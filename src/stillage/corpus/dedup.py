@@ -93,6 +93,8 @@ def deduplicate(
     with locked(out):
         if (out / MANIFEST).is_file():
             return dict(read_json(out / MANIFEST)["dedup"])
+        for left in (*out.glob(".tmp-*"), *(out / PARTS).glob(".tmp-*")):
+            remove(left)  # of a write that was killed
         write_json(out / SETTINGS, settings)
         tables = [
             made_once(
