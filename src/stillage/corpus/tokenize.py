@@ -190,13 +190,13 @@ def write_shard(
     batches = shard_batches(stream, rules.shard_tokens, contents)
     documents, tokens = write_batches(path, batches, vocab_size=vocab_size, about=about)
     write_table(out / f"{name}.documents.parquet", document_rows(contents, first))
-    write_table(out / UNFINISHED / f"{name}.bad.parquet", bad_rows(contents))
+    write_table(out / UNFINISHED / f"{name}.bad.parquet", bad_rows(contents.bad))
     shard = ShardDone(
         name=name,
         documents=documents,
         tokens=tokens,
         empty=contents.empty,
-        bad=contents.bad,
+        bad=len(contents.bad),
         sha256=sha256_file(path),
         after=stream.position,
     )
