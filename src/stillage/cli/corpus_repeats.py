@@ -215,9 +215,10 @@ def in_words(facts: Mapping[str, Any]) -> list[str]:
     held = f"{facts['repeated_documents']:,} of {documents:,} documents"
     at_least = f"at least {facts['length']:,} tokens"
     often = f" {facts['min_count']:,} times and more" if facts["min_count"] > 2 else ""
+    repeated = f"{facts['repeated_tokens']:,} tokens ({share:.2%}) in {held}"
     lines = [
         f"{facts['corpus']}: {facts['tokens']:,} tokens in {documents:,} documents",
-        f"{facts['repeated_tokens']:,} tokens ({share:.2%}) in {held} lie in a repeat of {at_least}",
+        f"{repeated} lie in a repeat of {at_least}",
         f"{facts['repeats']:,} maximal repeats of {at_least}{often}",
     ]
     for name, title in (("longest", "the longest"), ("most_frequent", "the most frequent")):
