@@ -76,6 +76,22 @@ def test_json_and_nothing_found(shards: str, capsys: Printed) -> None:
     assert (facts["repeats"], facts["repeated_share"], facts["longest"]) == (0, 0, [])
 
 
+def test_texts_are_shown_with_the_tokenizer_of_the_corpus(
+    shards: str, tmp_path: Path, capsys: Printed
+) -> None:
+    from tokenizers import Tokenizer, models
+
+    words = {"<end>": 0} | {f"w{number}": number for number in range(1, 10)}
+    inner = Tokenizer(models.WordLevel(words, unk_token="<end>"))
+    inner.add_special_tokens(["<end>"])
+    inner.save(str(tmp_path / "tokenizer.json"))
+    main(["corpus", "index", shards])
+    capsys.readouterr()
+    given = f"corpus repeats {shards} --length 5 --tokenizer {tmp_path}/tokenizer.json"
+    assert main(given.split()) == 0
+    assert '    "w1 w2 w3 w4 w5"\n' in capsys.readouterr().out
+
+
 def test_what_cannot_be_is_said_before_anything_is_read(capsys: Printed) -> None:
     for words, what in {
         "": "--length was not given",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from naive_suffixes import naive_part, naive_parts
 
 from stillage.corpus import merge
+from stillage.corpus.indexed_parts import sorted_arrays
 from stillage.corpus.merge import join_parts, merged_suffixes
 
 DOCUMENTS = st.lists(st.lists(st.integers(0, 2), max_size=9), max_size=12)
@@ -51,3 +54,13 @@ def test_parts_of_two_widths_are_one_corpus() -> None:
     positions, common = in_order(join_parts(parts), 4)
     assert positions == [0, 1, 4, 2, 5, 3]
     assert common == [0, 0, 2, 0, 1, 0]
+
+
+def test_copies_of_a_long_document_take_linear_time() -> None:
+    text = np.random.default_rng(0).integers(0, 3, 150_000)
+    parts = [sorted_arrays(text, np.array([0, len(text)])).parts[0] for _ in range(2)]
+    list(merged_suffixes(join_parts([naive_part([[1]])] * 2)))  # compiles
+    started = time.process_time()
+    common = np.concatenate([common for _, common in merged_suffixes(join_parts(parts))])
+    assert time.process_time() - started < 2  # token by token it would be 1e10 comparisons
+    assert common[1::2].sum() == len(text) * (len(text) + 1) // 2

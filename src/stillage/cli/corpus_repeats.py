@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from stillage.cli.board import Board
 from stillage.cli.paths import aligned_lines
+from stillage.cli.stoppable import stoppable
 from stillage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stillage.corpus.merge import Joined
     from stillage.corpus.shards import ShardSet
     from stillage.corpus.similar import Similar
+    from stillage.run.progress import Progress
 
 NAMES = ("SHARDS",)
 NAMED = 3  # documents of a repeat that are named
@@ -48,7 +49,7 @@ class Settings:
     similar: bool = False
     """Print how many sequences of --length tokens occur 2 times, 3 to 4, 5 to 8, and so on."""
     tokenizer: str = ""
-    """The tokenizer of the corpus, to show texts: a folder or a hub id."""
+    """The tokenizer of the corpus, to show texts: a tokenizer.json, a folder or a hub id."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     json: bool = False
@@ -70,8 +71,8 @@ def run(paths: list[str], chosen: Settings) -> int:
         named = CountSettings(tokenizer=chosen.tokenizer, revision=chosen.revision)
         tokenizer = own_tokenizer(corpus, named)
     joined = indexed_parts(corpus)
-    with watch_signals(), Board() as board:
-        table, similar = search(joined, chosen, progress_on(board))
+    with watch_signals() as stop, Board() as board:
+        table, similar = search(joined, chosen, stoppable(board, stop))
         if chosen.out:
             write_repeats(table, joined, chosen)
     facts = summary(corpus, table, similar, chosen)
@@ -98,38 +99,21 @@ def check_settings(chosen: Settings) -> None:
         raise ConfigError("There is no file to write the ids into.", values, fix)
 
 
-def progress_on(board: Board) -> Callable[[int, int], None]:
-    """Show tokens done, their share, tokens/s and the time left."""
-    started = time.monotonic()
-
-    def show(done: int, tokens: int) -> None:
-        passed = time.monotonic() - started
-        facts: dict[str, object] = {"done": done, "of": tokens}
-        facts["doing"] = f"{{}} tokens compared ({done / max(1, tokens):.0%})"
-        if done:
-            facts |= {"tokens_per_s": done / passed, "eta_s": passed * (tokens - done) / done}
-        board.show("repeats", facts)
-
-    return show
-
-
-def search(
-    joined: Joined, chosen: Settings, progress: Callable[[int, int], None]
-) -> tuple[pa.Table, Similar]:
+def search(joined: Joined, chosen: Settings, progress: Progress) -> tuple[pa.Table, Similar]:
     """All repeats, and what lies in them, in one pass over the merged suffixes."""
     from stillage.corpus.merge import merged_suffixes
+    from stillage.corpus.pace import paced
     from stillage.corpus.repeats import RepeatSearch
     from stillage.corpus.similar import ClusterCount
 
     repeats = RepeatSearch(joined, chosen.length, chosen.min_count)
     clusters = ClusterCount(joined, chosen.length)
-    done = 0
-    progress(0, joined.tokens)
+    tell = paced(progress, "repeats", "{} tokens compared", joined.tokens)
+    tell(0)
     for block in merged_suffixes(joined):
         repeats.feed(block)
         clusters.feed(block)
-        done += len(block[0])
-        progress(done, joined.tokens)
+        tell(len(block[0]))
     return repeats.finish(), clusters.finish()
 
 
@@ -221,7 +205,7 @@ def told_repeat(
     facts: dict[str, Any] = dict(row) | {"tokens": ids[:SHOWN_TOKENS]}
     facts["in"] = [named["id"] for named in name_documents(corpus, some)]
     if tokenizer is not None:
-        facts["text"] = str(tokenizer.decode(ids[:SHOWN_TOKENS]))
+        facts["text"] = tokenizer.decode(ids[:SHOWN_TOKENS], skip_special_tokens=False)
     return facts
 
 
@@ -231,9 +215,10 @@ def in_words(facts: Mapping[str, Any]) -> list[str]:
     held = f"{facts['repeated_documents']:,} of {documents:,} documents"
     at_least = f"at least {facts['length']:,} tokens"
     often = f" {facts['min_count']:,} times and more" if facts["min_count"] > 2 else ""
+    repeated = f"{facts['repeated_tokens']:,} tokens ({share:.2%}) in {held}"
     lines = [
         f"{facts['corpus']}: {facts['tokens']:,} tokens in {documents:,} documents",
-        f"{facts['repeated_tokens']:,} tokens ({share:.2%}) in {held} lie in a repeat of {at_least}",
+        f"{repeated} lie in a repeat of {at_least}",
         f"{facts['repeats']:,} maximal repeats of {at_least}{often}",
     ]
     for name, title in (("longest", "the longest"), ("most_frequent", "the most frequent")):

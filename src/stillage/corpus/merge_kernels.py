@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from stillage.corpus.prefetch import prefetch
 from stillage.types import Array
 from stillage.versions import NUMBA_LOOP as LOOP
 
 STEP = 256  # positions per entry of the coarse table of documents
+COMING = 8  # suffixes ahead of the head: their tokens are announced to the processor
 RUN = 256  # tokens between two places at which the end of a common run is remembered
 
 POSITION, END, COMMON, BASE, LOSER, AT, FILLED, IS_LAST = range(8)
@@ -169,6 +171,15 @@ def take_head(
     state_8K[END, part] = offsets_D[document_of(position, offsets_D, coarse) + 1]
 
 
+@njit(**LOOP)
+def announce(halves: Array, is_wide: bool, state_8K: Array, ahead_2KN: Array, part: int) -> None:
+    """Announce a read of the tokens at which a coming head of the part will be compared."""
+    at = state_8K[AT, part] + COMING
+    if at < state_8K[FILLED, part]:
+        place = state_8K[BASE, part] + ahead_2KN[0, part, at] + ahead_2KN[1, part, at]
+        prefetch(halves, 2 * place if is_wide else place)
+
+
 @njit
 def first_matches(places: Places, state_8K: Array, ahead_2KN: Array, runs_N3: Array) -> None:
     """Let the first suffixes of all parts play; every node keeps its loser."""
@@ -211,6 +222,7 @@ def merge_block(
         out_2N[1, done] = state_8K[COMMON, part]
         done += 1
         state_8K[AT, part] += 1
+        announce(places.halves, places.is_wide, state_8K, ahead_2KN, part)
         take_head(state_8K, ahead_2KN, offsets_D, coarse, part)
         node = (parts + part) // 2
         while node > 0:

@@ -40,12 +40,12 @@ def find_repeats(
 ) -> pa.Table:
     """All maximal repeats of at least min_length tokens in documents in memory.
 
-    tokens: ids of any integer type, 0 to 2^32 - 1, one axis; offsets: documents + 1, in tokens, 0
-    first. Both may be strided, read-only or memory-mapped, and are not changed. Table of COLUMNS,
+    tokens: ids of any integer type, 0 to 2^32 - 1, one axis; offsets: documents + 1, in tokens,
+    0 first. Both may be strided, read-only or memory-mapped, and are not changed. Table of COLUMNS,
     by first occurrence, then length. min_count: leave out what occurs less often. top: only so many
     of the most frequent (the longer, then the earlier, of equals); 0: all. with_tokens: a column
-    `tokens` (large_list<uint32>) besides. ConfigError for limits below 1 and a count below 2; DataError
-    for arrays that are no documents. Time: that of the suffix array, then linear.
+    `tokens` (large_list<uint32>) besides. ConfigError for limits below 1 and a count below 2;
+    DataError for arrays that are no documents. Time: that of the suffix array, then linear.
     """
     from stillage.corpus.indexed_parts import sorted_arrays
 
