@@ -35,7 +35,7 @@ def plan_scan(tokens, offsets, targets, *, max_distance, metric, mode):  # noqa:
     )
 
 
-def find_near(tokens, offsets, plan, *, suppress_overlaps=True):  # noqa: ANN001, ANN201
+def scan_with_plan(tokens, offsets, plan, *, suppress_overlaps=True):  # noqa: ANN001, ANN201
     """Overlaps: smallest distance first, the earliest on ties; a hit that only overlaps a removed one stays."""
     time.sleep(PAUSE["s"])
     rows = []
@@ -78,7 +78,7 @@ def find_near(tokens, offsets, plan, *, suppress_overlaps=True):  # noqa: ANN001
 def module() -> ModuleType:
     """What stands in for `stillage.corpus.fuzzy`, so that nothing is compiled."""
     made = ModuleType("stillage.corpus.fuzzy")
-    made.__dict__.update(plan_scan=plan_scan, find_near=find_near)
+    made.__dict__.update(plan_scan=plan_scan, scan_with_plan=scan_with_plan)
     return made
 
 
