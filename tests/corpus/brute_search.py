@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from rapidfuzz.distance import Hamming, Levenshtein
 
 DISTANCES = {"levenshtein": Levenshtein.distance, "hamming": Hamming.distance}
@@ -80,6 +81,15 @@ def module() -> ModuleType:
     made = ModuleType("stillage.corpus.fuzzy")
     made.__dict__.update(plan_scan=plan_scan, scan_with_plan=scan_with_plan)
     return made
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search by brute force in this process for the length of a test."""
+    import stillage.corpus
+
+    made = module()
+    monkeypatch.setitem(sys.modules, "stillage.corpus.fuzzy", made)
+    monkeypatch.setattr(stillage.corpus, "fuzzy", made, raising=False)
 
 
 def main(words: list[str]) -> None:
