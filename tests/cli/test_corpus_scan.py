@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import brute_search
 import pytest
 from make_shards import make_shards
 
-import stillage.corpus
 from stillage.cli import main
 from stillage.corpus.scan_results import read_scan
 
@@ -20,9 +18,7 @@ DOCUMENTS = [[1, 2, 3, 4, 5, 1, 2], [], [3, 1, 2, 0, 4, 5], [4, 4], [2, 3, 4, 5,
 @pytest.fixture(autouse=True)
 def by_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is compiled here."""
-    made = brute_search.module()
-    monkeypatch.setitem(sys.modules, "stillage.corpus.fuzzy", made)
-    monkeypatch.setattr(stillage.corpus, "fuzzy", made, raising=False)
+    brute_search.stand_in(monkeypatch)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from rapidfuzz.distance import Hamming, Levenshtein
 
 DISTANCES = {"levenshtein": Levenshtein.distance, "hamming": Hamming.distance}
@@ -35,7 +36,7 @@ def plan_scan(tokens, offsets, targets, *, max_distance, metric, mode):  # noqa:
     )
 
 
-def find_near(tokens, offsets, plan, *, suppress_overlaps=True):  # noqa: ANN001, ANN201
+def scan_with_plan(tokens, offsets, plan, *, suppress_overlaps=True):  # noqa: ANN001, ANN201
     """Overlaps: smallest distance first, the earliest on ties; a hit that only overlaps a removed one stays."""
     time.sleep(PAUSE["s"])
     rows = []
@@ -78,8 +79,17 @@ def find_near(tokens, offsets, plan, *, suppress_overlaps=True):  # noqa: ANN001
 def module() -> ModuleType:
     """What stands in for `stillage.corpus.fuzzy`, so that nothing is compiled."""
     made = ModuleType("stillage.corpus.fuzzy")
-    made.__dict__.update(plan_scan=plan_scan, find_near=find_near)
+    made.__dict__.update(plan_scan=plan_scan, scan_with_plan=scan_with_plan)
     return made
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search by brute force in this process for the length of a test."""
+    import stillage.corpus
+
+    made = module()
+    monkeypatch.setitem(sys.modules, "stillage.corpus.fuzzy", made)
+    monkeypatch.setattr(stillage.corpus, "fuzzy", made, raising=False)
 
 
 def main(words: list[str]) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import brute_search
 import numpy as np
 import pytest
 from make_shards import make_shards
@@ -14,6 +15,13 @@ from make_shards import make_shards
 import stillage as st
 from stillage.corpus.scan_part_file import schema
 from stillage.errors import ConfigError, DataError
+
+
+@pytest.fixture(autouse=True)
+def by_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but repeats is compiled here; `examples/near_copies.py` and its test do without."""
+    brute_search.stand_in(monkeypatch)
+
 
 TEXTS = ["a b c d e f g", "", "x a b C d e", "a b c d"]
 
@@ -61,7 +69,6 @@ def test_a_folder_of_shards_gives_what_its_documents_give(tmp_path: Path) -> Non
         for settings in (
             {},
             {"metric": "both"},
-            {"mode": "substring"},
             {"suppress_overlaps": False},
         ):
             expected = rows(documents, targets, max_distance=1, **settings)
@@ -88,9 +95,6 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="encode="):
             rows(documents, targets, max_distance=0)
     for documents, targets, says in (
-        ([], ["a"], "no documents"),
-        (TEXTS, [], "no targets"),
-        (TEXTS, ["a b", "a"], "several lengths"),
         ([[1.5]], [[1]], "neither a text"),
         ([[[1]]], [[1]], "neither a text"),
         (tmp_path, [[9, 1]], "outside the vocabulary"),
@@ -119,3 +123,15 @@ def test_the_reference_names_every_argument() -> None:
     assert set(told) == {
         name for function in functions for name in inspect.signature(function).parameters
     }
+
+
+def test_nothing_to_compare_is_said_by_the_search_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    for documents, targets, says in (
+        ([], ["a"], "no documents"),
+        (TEXTS, [], "no targets"),
+        (TEXTS, ["a b", "a"], "several lengths"),
+        (TEXTS, [""], "empty"),
+    ):
+        with pytest.raises(DataError, match=says):
+            rows(documents, targets, max_distance=0)

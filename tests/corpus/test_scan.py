@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,11 +36,7 @@ NEAR = ScanSettings(max_distance=2, metric="both", tokens_per_part=25)
 @pytest.fixture(autouse=True)
 def by_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is compiled here: how places are found is `test_fuzzy`'s matter."""
-    import stillage.corpus
-
-    made = brute_search.module()
-    monkeypatch.setitem(sys.modules, "stillage.corpus.fuzzy", made)
-    monkeypatch.setattr(stillage.corpus, "fuzzy", made, raising=False)
+    brute_search.stand_in(monkeypatch)
 
 
 @pytest.fixture
@@ -87,7 +82,7 @@ def expected(
         mode="window",
     )
     tokens = np.concatenate(documents)
-    return brute_search.find_near(
+    return brute_search.scan_with_plan(
         tokens, offsets, plan, suppress_overlaps=settings.suppress_overlaps
     ).to_pylist()
 

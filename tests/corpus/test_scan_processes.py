@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import brute_search
 import pytest
@@ -80,10 +81,12 @@ def files_of(folder: Path) -> Mapping[str, bytes]:
     }
 
 
-def when(true: Callable[[], object], limit_s: float = 60.0) -> None:
-    deadline = time.monotonic() + limit_s
+def when(true: Callable[[], object], process: subprocess.Popen[Any] | None = None) -> None:
+    """Wait until it is true; a process that should still run has not ended by then."""
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
+        assert process is None or process.poll() is None, process.returncode
         time.sleep(0.002)
 
 
@@ -117,7 +120,7 @@ def test_two_processes_of_which_the_system_kills_one_and_then_ctrl_c(
     process = subprocess.Popen(
         command(folder, out), env=INTERPRETED, stderr=subprocess.PIPE, text=True
     )
-    when(lambda: parts_in(out) > 2)
+    when(lambda: parts_in(out) > 2, process)
     first, second = workers_of(process.pid)
     os.kill(first, signal.SIGKILL)
     _, said = process.communicate()
@@ -133,7 +136,7 @@ def test_two_processes_of_which_the_system_kills_one_and_then_ctrl_c(
         command(folder, out), env=INTERPRETED, stderr=subprocess.PIPE, text=True
     )
     before = parts_in(out)
-    when(lambda: parts_in(out) > before)
+    when(lambda: parts_in(out) > before, process)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     assert process.stderr is not None and "the same command continues" in process.stderr.read()
@@ -148,7 +151,7 @@ def test_children_die_with_their_parent(folder: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command(folder, tmp_path / "out"), env=INTERPRETED, stderr=subprocess.DEVNULL
     )
-    when(lambda: parts_in(tmp_path / "out") > 0)
+    when(lambda: parts_in(tmp_path / "out") > 0, process)
     workers = workers_of(process.pid)
     process.kill()
     process.wait()
@@ -170,7 +173,7 @@ def test_an_error_of_a_child_is_said_as_it_is(folder: Path, tmp_path: Path) -> N
     words = command(folder, out)
     words[words.index(str(folder / "shards"))] = str(shards)
     process = subprocess.Popen(words, env=INTERPRETED, stderr=subprocess.PIPE, text=True)
-    when(lambda: (out / "targets.parquet").exists())
+    when(lambda: (out / "targets.parquet").exists(), process)
     (shards / "shard-00002.safetensors").unlink()
     _, said = process.communicate()
     assert process.returncode == 2 and "shard-00002.safetensors" in said and "Traceback" not in said

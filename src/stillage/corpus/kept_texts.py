@@ -23,6 +23,7 @@ from stillage.corpus.rows import Row, Unusable, utf8_text
 from stillage.corpus.shards import ShardSet, document_table
 from stillage.corpus.sources import open_source
 from stillage.corpus.token_file import open_tokens
+from stillage.corpus.tokenizers import largest_id
 from stillage.errors import DataError
 from stillage.run.folder import atomic, read_table
 from stillage.types import Array
@@ -54,7 +55,7 @@ def check_texts(texts: Texts, corpus: ShardSet) -> None:
     if corpus.tokenizer and corpus.tokenizer != texts.digest:
         values = f"tokenizer: {texts.digest[:12]}; the shards': {corpus.tokenizer[:12]}"
         raise DataError("The shards were made with another tokenizer.", values, fix)
-    largest = max(texts.tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    largest = largest_id(texts.tokenizer)
     if corpus.vocab_size > largest + 1:
         held = max((int(shard.tokens_T.max(initial=0)) for shard in corpus.shards), default=0)
         if held > largest:
