@@ -23,7 +23,7 @@ from stillage.corpus.scan_part_file import part_path
 from stillage.corpus.scan_parts import drawn
 from stillage.corpus.scan_plan import ScanSettings
 from stillage.corpus.scan_results import Scan, read_scan
-from stillage.corpus.shards import ShardSet
+from stillage.corpus.shards import ShardSet, open_shards
 from stillage.errors import ConfigError, DataError, Interrupted
 from stillage.rng import generator
 
@@ -399,6 +399,18 @@ def test_a_folder_that_cannot_be_written_is_said_in_three_lines(
         do_scan(planned, tmp_path / "out", Hands(jobs=1))
 
 
+def test_a_disk_that_is_full_from_the_start_is_no_bug(
+    corpus: ShardSet, targets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    planned = plan_corpus_scan(corpus, targets, NEAR)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(Interrupted, match="disk is full"):
+        do_scan(planned, tmp_path / "out", Hands(jobs=1))
+
+
 def test_an_unfinished_scan_is_not_read(corpus: ShardSet, targets: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no scan"):
         read_scan(tmp_path)
@@ -426,3 +438,24 @@ def test_progress_is_told_in_tokens_share_speed_and_time_left(
         planned, tmp_path / "out", Hands(jobs=1, say=lambda line: None, progress=hands.progress)
     )
     assert [facts["done"] for facts in told] == [147]
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="Linux says what is mapped"
+)
+def test_tokens_that_were_read_are_given_back(tmp_path: Path) -> None:
+    tokens = np.arange(10_000_000, dtype=np.int64) % 60_000
+    make_shards(tmp_path, [tokens], vocab_size=60_000, shard_documents=1)
+    (shard,) = open_shards(tmp_path).shards
+
+    def mapped() -> int:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+        sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines[1:]}
+        return (sizes["Rss"] - sizes["Anonymous"]) // 1024
+
+    before = mapped()
+    total = int(shard.tokens_T.sum(dtype=np.int64))
+    assert mapped() - before > 14  # MiB of 19
+    scan_task.release(shard.tokens_T)
+    assert mapped() - before < 8
+    assert int(shard.tokens_T.sum(dtype=np.int64)) == total == int(tokens.sum())

@@ -44,15 +44,14 @@ def test_a_node_is_removed_and_the_files_are_those_of_a_scan_alone(
 ) -> None:
     pytest.importorskip("ray")
     ray = scan_ray.load_ray()
-    from ray.cluster_utils import Cluster
-
+    utils = pytest.importorskip("ray.cluster_utils")
     make_shards(tmp_path / "shards", DOCUMENTS, vocab_size=6, shard_documents=150)
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(target) for target in TARGETS))
     planned = plan_corpus_scan(open_shards(tmp_path / "shards"), tmp_path / "t.jsonl", NEAR)
     do_scan(planned, tmp_path / "alone", Hands(jobs=1))
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # in the nodes' processes; numba is loaded here
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
-    cluster = Cluster(
+    cluster = utils.Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
     node = cluster.add_node(num_cpus=1)

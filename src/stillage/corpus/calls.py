@@ -89,8 +89,9 @@ def find_repeats(
     """Find all maximal repeats: what occurs twice and more, and cannot be made longer.
 
     documents: as in find_near; a folder of shards has to be indexed (`stillage corpus index`).
-    min_length: in tokens. min_count: leave out what occurs less often. top: only so many of the most
-    frequent; 0: all. with_tokens: the repeats themselves as a column of ids. encode: as in find_near.
+    min_length: in tokens. min_count: leave out what occurs less often. top: only so many of the
+    most frequent; 0: all. with_tokens: the repeats themselves as a column of ids. encode: as in
+    find_near.
 
     Returns document and start of the first occurrence, length, count, and the number of documents
     that hold one. ConfigError for limits below 1 and a count below 2; DataError for no documents.

@@ -45,7 +45,7 @@ from stillage.corpus.scan_task import ScanJob, Scanner, largest, prepare
 from stillage.corpus.shards import ShardSet
 from stillage.corpus.targets import read_targets, write_targets
 from stillage.errors import ConfigError, DataError, listed
-from stillage.run.folder import remove, write_json
+from stillage.run.folder import full_disk_interrupts, remove, write_json
 from stillage.run.lock import locked
 from stillage.run.progress import Progress
 
@@ -125,7 +125,7 @@ def do_scan(planned: PlannedScan, out: Path, hands: Hands) -> Mapping[str, Any]:
     """
     with writable(out):
         refuse_foreign(out)
-    with writable(out), locked(out):
+    with full_disk_interrupts(out), writable(out), locked(out):
         start(planned, out)
         whole = whole_parts(planned, out, hands.say)
         todo = [part for part in planned.parts if part.number not in whole]

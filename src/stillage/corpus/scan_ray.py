@@ -6,7 +6,6 @@ node or process dies is done again elsewhere; two that write one part write the 
 
 from __future__ import annotations
 
-import importlib
 import os
 import socket
 from collections import deque
@@ -35,10 +34,11 @@ def load_ray() -> Any:  # noqa: ANN401 - a module that need not be there
     # else each task warns of a change of defaults to come
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        return importlib.import_module("ray")
+        import ray
     except ImportError as error:
         fix = "pip install 'stillage[ray]', or leave --ray out: the processes of one machine do it."
         raise CapabilityError("ray is not installed.", f"--ray: {error}", fix) from error
+    return ray
 
 
 @contextmanager

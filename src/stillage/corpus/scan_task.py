@@ -5,6 +5,7 @@ Whoever runs it, and however often, writes the same bytes.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -112,6 +113,7 @@ class Scanner:
             rows=len(rows),
         )
         write_part(self.job.folder, rows, facts)
+        release(file.tokens_T)
         return facts
 
     def rows(self, tokens_T: Array, offsets_D: Array, numbers_D: Array) -> pa.Table:
@@ -123,6 +125,12 @@ class Scanner:
         kept = self.plan.settings.suppress_overlaps
         found = scan_with_plan(tokens_T, offsets_D, self.near, suppress_overlaps=kept)
         return numbered(found, numbers_D)
+
+
+def release(tokens_T: Array) -> None:
+    """Give back the memory that mapped tokens took as they were read; they can be read again."""
+    if isinstance(tokens_T.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        tokens_T.base.madvise(mmap.MADV_DONTNEED)
 
 
 def documents_of(file: TokenFile, part: Part, chosen: Array) -> tuple[Array, Array]:
