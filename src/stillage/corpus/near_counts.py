@@ -9,7 +9,7 @@ was scanned. The place that a target was taken from is always found; it is count
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,34 +46,40 @@ class Scanned:
 
 
 def own_places(hits: pa.Table, targets: pa.Table) -> Array:
-    """Which hits are the place a target was taken from, bool[H].
+    """Which hits are the place that a target was taken from, bool[H].
 
-    A hit in that document whose end lies less than the target's length from that place's end: what
-    suppression of overlaps (`fuzzy.scan`) would count as the same place.
+    That place is found at distance 0. Own are all hits of its document whose end lies less than a
+    target's length from its end, as overlaps are told when they are suppressed. None, where nothing
+    is found there at distance 0: then the target is of another corpus, or its document was not
+    scanned. targets: row t is target t.
     """
     target_H = hits["target"].to_numpy()
-    row = {number: at for at, number in enumerate(targets["target"].to_pylist())}
-    at_H = np.array([row[number] for number in target_H.tolist()], dtype=np.int64)
-    lengths = np.array([len(ids) for ids in targets["tokens"].to_pylist()], dtype=np.int64)
-    document, start = (
-        np.array([-1 if place is None else place for place in targets[name].to_pylist()])
-        for name in ("document", "start")
+    lengths = targets["tokens"].combine_chunks().value_lengths().to_numpy()
+    documents, starts = (
+        targets[name].combine_chunks().fill_null(-1).to_numpy() for name in ("document", "start")
     )
-    if not len(at_H):
-        return np.zeros(0, dtype=bool)
-    ends = (start + lengths)[at_H]
-    near = np.abs(hits["end"].to_numpy() - ends) < lengths[at_H]
-    return near & (hits["document"].to_numpy() == document[at_H]) & (document[at_H] >= 0)
+    away_H = np.abs(hits["end"].to_numpy() - (starts + lengths)[target_H])
+    is_there = (hits["document"].to_numpy() == documents[target_H]) & (documents[target_H] >= 0)
+    is_there &= away_H < lengths[target_H]
+    is_found = np.zeros(len(targets), dtype=bool)
+    is_found[target_H[is_there & (hits["distance"].to_numpy() == 0)]] = True
+    return is_there & is_found[target_H]
 
 
 def near_counts(
-    hits: pa.Table, targets: pa.Table, scanned: Scanned, *, most: int, level: float = 0.95
+    hits: pa.Table,
+    targets: pa.Table,
+    scanned: Scanned,
+    *,
+    metrics: Sequence[str],
+    most: int,
+    level: float = 0.95,
 ) -> pa.Table:
     """Average the near-duplicates of a bucket's targets, by metric, within each distance.
 
     hits: columns target, document, distance, metric; without the targets' own places (`own_places`).
-    targets: columns target, role, bucket. Within distance d = 0 .. most, so that numbers never fall;
-    for the whole corpus, whatever share of it was scanned.
+    targets: columns role, bucket; row t is target t. Within distance d = 0 .. most, so that numbers
+    never fall; for the whole corpus, whatever share of it was scanned.
 
     The limits add two errors in quadrature: that of a mean over targets, and that of a sum over
     documents, each with the limits of `means.mean_interval`, which are corrected for skewness. A
@@ -84,9 +90,20 @@ def near_counts(
     Returns a table of COLUMNS.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     kinds = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
-    return pa.Table.from_pylist(list(_rows(hits, targets, scanned, most, level)), schema=kinds)
+    names, rows = bucket_names(targets), list[dict[str, Any]]()
+    for metric in metrics:
+        chosen = hits.filter(pc.equal(hits["metric"].cast("string"), metric))  # pyright: ignore[reportAttributeAccessIssue]
+        numbers = [chosen[name].to_numpy() for name in ("target", "document", "distance")]
+        for bucket in ordered_buckets(names):
+            is_own = np.array([name == bucket for name in names])
+            rows += [
+                {"metric": metric, "bucket": bucket, **row}
+                for row in _bucket_rows(numbers, is_own, scanned, most, level)
+            ]
+    return pa.Table.from_pylist(rows, schema=kinds)
 
 
 COLUMNS = {
@@ -116,36 +133,28 @@ def ordered_buckets(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (not name.isdecimal(), len(name), name))
 
 
-def _rows(
-    hits: pa.Table, targets: pa.Table, scanned: Scanned, most: int, level: float
+def _bucket_rows(
+    numbers: Sequence[Array], is_own: Array, scanned: Scanned, most: int, level: float
 ) -> Iterator[dict[str, Any]]:
-    names, numbers = bucket_names(targets), targets["target"].to_numpy()
-    metric_H = np.array(hits["metric"].to_pylist(), dtype=object)
-    target_H, document_H, distance_H = (
-        hits[name].to_numpy() for name in ("target", "document", "distance")
-    )
-    for metric in sorted(set(metric_H.tolist())):
-        for bucket in ordered_buckets(names):
-            own = np.sort(numbers[[name == bucket for name in names]])
-            chosen = (metric_H == metric) & np.isin(target_H, own)
-            at_H = np.searchsorted(own, target_H[chosen])
-            document, distance = document_H[chosen], distance_H[chosen]
-            for within in range(most + 1):
-                near = distance <= within
-                mean = mean_count(at_H[near], document[near], len(own), scanned, level=level)
-                yield {
-                    "metric": metric,
-                    "bucket": bucket,
-                    "distance": within,
-                    "targets": len(own),
-                    "near_duplicates": int(near.sum()),
-                    "mean": mean.interval.value,
-                    "low": mean.interval.low,
-                    "high": mean.interval.high,
-                    "level": level,
-                    "documents": mean.documents,
-                    "reason": mean.reason,
-                }
+    """Count one bucket at every distance. numbers: target, document, distance of each hit."""
+    inside = is_own[numbers[0]]
+    targets, row_of = int(is_own.sum()), np.cumsum(is_own) - 1
+    target_H, document_H, distance_H = (each[inside] for each in numbers)
+    target_H = row_of[target_H]
+    for within in range(most + 1):
+        near = distance_H <= within
+        mean = mean_count(target_H[near], document_H[near], targets, scanned, level=level)
+        yield {
+            "distance": within,
+            "targets": targets,
+            "near_duplicates": int(near.sum()),
+            "mean": mean.interval.value,
+            "low": mean.interval.low,
+            "high": mean.interval.high,
+            "level": level,
+            "documents": mean.documents,
+            "reason": mean.reason,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
