@@ -71,11 +71,12 @@ def test_the_own_place_and_what_overlaps_it_is_not_a_near_duplicate() -> None:
         (2, 2, 20, 24, 1, "hamming"),  # no copy at its place: the target is of another corpus
     ]
     targets = targets_of([2, 2, None])
-    found = own_places(hits_of(rows), targets)
-    assert found.tolist() == [True, True, False, False, True, False, False]
-    nowhere = pa.array([None, None, None], pa.int64())
-    assert not own_places(hits_of(rows), targets.set_column(4, "document", nowhere)).any()
-    assert own_places(hits_of([]), targets).tolist() == []
+    is_there, is_found = own_places(hits_of(rows), targets)
+    assert is_there.tolist() == [True, True, False, False, True, False, True]
+    assert is_found.tolist() == [True, True, False]
+    nowhere = targets.set_column(4, "document", pa.array([None, None, None], pa.int64()))
+    assert not np.concatenate(own_places(hits_of(rows), nowhere)).any()
+    assert own_places(hits_of([]), targets)[0].tolist() == []
 
 
 @given(
@@ -95,7 +96,7 @@ def test_counts_equal_a_loop(drawn: list[tuple[int, int, int, str]]) -> None:
     targets = targets_of(buckets)
     rows = [(t, d, 0, 4, distance, metric) for t, d, distance, metric in drawn]
     hits = hits_of(rows)
-    table = near_counts(hits, targets, whole(30), metrics=METRICS, most=5)
+    table = near_counts(hits, targets, whole(30), metrics=METRICS, distances=range(6))
     assert table.num_rows == len(METRICS) * 3 * 6
     names = bucket_names(targets)
     for row in table.to_pylist():

@@ -45,13 +45,13 @@ class Scanned:
         return self.of / self.documents if self.documents else math.nan
 
 
-def own_places(hits: pa.Table, targets: pa.Table) -> Array:
-    """Which hits are the place that a target was taken from, bool[H].
+def own_places(hits: pa.Table, targets: pa.Table) -> tuple[Array, Array]:
+    """Tell which hits lie at the place that their target was taken from, bool[H].
 
-    That place is found at distance 0. Own are all hits of its document whose end lies less than a
-    target's length from its end, as overlaps are told when they are suppressed. None, where nothing
-    is found there at distance 0: then the target is of another corpus, or its document was not
-    scanned. targets: row t is target t.
+    Of that document, and their end less than a target's length from its end, as overlaps are told
+    when they are suppressed. targets: row t is target t. And bool[T]: whose place was found, at
+    distance 0; where it was not, the target is of another corpus, or its document was not scanned,
+    and what lies there is not its own.
     """
     target_H = hits["target"].to_numpy()
     lengths = targets["tokens"].combine_chunks().value_lengths().to_numpy()
@@ -63,7 +63,7 @@ def own_places(hits: pa.Table, targets: pa.Table) -> Array:
     is_there &= away_H < lengths[target_H]
     is_found = np.zeros(len(targets), dtype=bool)
     is_found[target_H[is_there & (hits["distance"].to_numpy() == 0)]] = True
-    return is_there & is_found[target_H]
+    return is_there, is_found
 
 
 def near_counts(
@@ -72,14 +72,14 @@ def near_counts(
     scanned: Scanned,
     *,
     metrics: Sequence[str],
-    most: int,
+    distances: Sequence[int],
     level: float = 0.95,
 ) -> pa.Table:
     """Average the near-duplicates of a bucket's targets, by metric, within each distance.
 
-    hits: columns target, document, distance, metric; without the targets' own places (`own_places`).
-    targets: columns role, bucket; row t is target t. Within distance d = 0 .. most, so that numbers
-    never fall; for the whole corpus, whatever share of it was scanned.
+    hits: columns target, document, distance, metric; without their targets' own places (`own_places`).
+    targets: columns role, bucket; row t is target t. Within each distance, so that numbers never
+    fall; for the whole corpus, whatever share of it was scanned.
 
     The limits add two errors in quadrature: that of a mean over targets, and that of a sum over
     documents, each with the limits of `means.mean_interval`, which are corrected for skewness. A
@@ -101,7 +101,7 @@ def near_counts(
             is_own = np.array([name == bucket for name in names])
             rows += [
                 {"metric": metric, "bucket": bucket, **row}
-                for row in _bucket_rows(numbers, is_own, scanned, most, level)
+                for row in _bucket_rows(numbers, is_own, scanned, distances, level)
             ]
     return pa.Table.from_pylist(rows, schema=kinds)
 
@@ -134,14 +134,18 @@ def ordered_buckets(names: Iterable[str]) -> list[str]:
 
 
 def _bucket_rows(
-    numbers: Sequence[Array], is_own: Array, scanned: Scanned, most: int, level: float
+    numbers: Sequence[Array],
+    is_own: Array,
+    scanned: Scanned,
+    distances: Sequence[int],
+    level: float,
 ) -> Iterator[dict[str, Any]]:
     """Count one bucket at every distance. numbers: target, document, distance of each hit."""
     inside = is_own[numbers[0]]
     targets, row_of = int(is_own.sum()), np.cumsum(is_own) - 1
     target_H, document_H, distance_H = (each[inside] for each in numbers)
     target_H = row_of[target_H]
-    for within in range(most + 1):
+    for within in distances:
         near = distance_H <= within
         mean = mean_count(target_H[near], document_H[near], targets, scanned, level=level)
         yield {
