@@ -83,8 +83,8 @@ def near_counts(
 
     The limits add two errors in quadrature: that of a mean over targets, and that of a sum over
     documents, each with the limits of `means.mean_interval`, which are corrected for skewness. A
-    bootstrap of the documents covers 10 to 90 %, one of documents and targets 68 to 98 %, these
-    limits 90 to 100 % (benchmarks/coverage/near_counts.py). NaN with a reason where there are fewer
+    bootstrap of the documents covers 12 to 96 %, one of documents and targets 76 to 100 %, these
+    limits 91 to 100 % (benchmarks/coverage/near_counts.py). NaN with a reason where there are fewer
     than LEAST_TARGETS targets, or near-duplicates in fewer than LEAST_DOCUMENTS documents.
 
     Returns a table of COLUMNS.
