@@ -28,6 +28,7 @@ OTHERS = {  # extras that a library of ours imports
 OPTIONAL = {
     "gguf",
     "pandas",
+    "rensa",
 }  # imported where it is needed only, with a three-line error where it is missing
 VERSIONS = "versions.py"  # the one place for what no documentation promises
 OUR_FUNCTIONS = {

@@ -1,0 +1,137 @@
+"""`stillage corpus scan SHARDS --targets F --max-distance K --out DIR`: near-duplicates, all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stillage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stillage.corpus.scan import PlannedScan
+    from stillage.corpus.scan_plan import ScanSettings
+
+NAMES = ("SHARDS",)
+NO_LIMIT = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is looked for, where it is written, and who looks."""
+
+    targets: str = ""
+    """Sequences to look for, all of one length: the --out of `corpus targets`, or JSON lines."""
+    max_distance: int = NO_LIMIT
+    """How many tokens may differ; -1: not given, and it has to be."""
+    out: str = ""
+    """The folder for what is found; the same command again continues there."""
+    metric: Literal["levenshtein", "hamming", "both"] = "levenshtein"
+    """What counts as a difference: also a token too many or too few, or another one alone."""
+    mode: Literal["window", "substring"] = "window"
+    """window: pieces as long as the target; substring: pieces of any length."""
+    keep_overlaps: bool = False
+    """Keep every piece; otherwise of overlapping ones the nearest, the earliest on ties."""
+    jobs: int = 0
+    """Processes on this machine; 0: one a core."""
+    ray: str = ""
+    """Scan on a ray cluster: its HOST:PORT, or auto for the one that runs here, or a new one."""
+    sample: float = 1.0
+    """Share of the documents that is drawn at random and scanned; 1: all of them."""
+    seed: int = 0
+    """Decides which documents a sample holds."""
+    tokens_per_part: int = 0
+    """Tokens between two files of what was found; 0: by the size of the corpus."""
+    dry_run: bool = False
+    """Say what would be scanned, check it, and scan nothing."""
+
+
+def run(paths: list[str], chosen: Settings) -> int:
+    """Plan, say so, scan, and say what was found."""
+    from stillage.cli.board import Board
+    from stillage.corpus.scan import Hands, do_scan, plan_corpus_scan
+    from stillage.corpus.scan_plan import PLAN, read_plan, refuse_other_plan
+    from stillage.corpus.shards import open_shards
+    from stillage.run.stop import watch_signals
+
+    settings = scan_settings(chosen)
+    corpus = open_shards(Path(paths[0]))
+    planned = plan_corpus_scan(corpus, Path(chosen.targets), settings)
+    say("\n".join(described(planned, chosen)))
+    out = Path(chosen.out)
+    if chosen.dry_run:
+        if chosen.out and (out / PLAN).is_file():
+            refuse_other_plan(read_plan(out), planned.plan, out)
+        return 0
+    with watch_signals(), Board() as board:
+        hands = Hands(jobs=chosen.jobs, ray=chosen.ray, say=board.say, progress=board.show)
+        manifest = do_scan(planned, out, hands)
+    print("\n".join(summary(out, planned, manifest)))
+    return 0
+
+
+def say(text: str) -> None:
+    """Print to standard error, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def scan_settings(chosen: Settings) -> ScanSettings:
+    """The flags that decide what is found. ConfigError where one that is needed is absent."""
+    from stillage.corpus.scan_plan import ScanSettings
+
+    absent = [name for name in ("targets", "out") if not getattr(chosen, name)]
+    absent = [name for name in absent if not (name == "out" and chosen.dry_run)]
+    absent += ["max-distance"] if chosen.max_distance == NO_LIMIT else []
+    if absent:
+        given = f"not given: {', '.join(f'--{name}' for name in absent)}"
+        fix = "stillage corpus scan SHARDS --targets F --max-distance K --out DIR"
+        raise ConfigError("What is to be looked for, how near, and written where?", given, fix)
+    if chosen.jobs < 0:
+        raise ConfigError("No scan runs on such processes.", f"--jobs {chosen.jobs}", "0: all.")
+    return ScanSettings(
+        max_distance=chosen.max_distance,
+        metric=chosen.metric,
+        mode=chosen.mode,
+        suppress_overlaps=not chosen.keep_overlaps,
+        tokens_per_part=chosen.tokens_per_part,
+        sample=chosen.sample,
+        seed=chosen.seed,
+    )
+
+
+def described(planned: PlannedScan, chosen: Settings) -> list[str]:
+    """What will be scanned, for what, how, and by whom: a line each."""
+    from stillage.corpus.scan import useful_jobs
+
+    corpus, settings, targets = planned.corpus, planned.plan.settings, planned.plan.targets
+    read = f"{planned.extent.documents:,} documents, {planned.extent.tokens:,} tokens"
+    if settings.sample < 1:
+        read += f", a random sample of {corpus.documents:,} documents, {corpus.tokens:,} tokens"
+    kinds = " and ".join(settings.metrics)
+    jobs = min(chosen.jobs or useful_jobs(corpus.tokens), len(planned.parts))
+    where = f"on ray ({chosen.ray})" if chosen.ray else f"{jobs} process{'es' * (jobs != 1)}"
+    return [
+        f"corpus: {read}, {len(corpus.shards)} shards ({corpus.folder})",
+        f"targets: {targets['count']:,} of {targets['length']} tokens ({chosen.targets})",
+        f"looking for: {kinds} distance up to {settings.max_distance}, {settings.mode} mode",
+        f"how: {planned.near.summary()}",
+        f"parts: {len(planned.parts):,} of up to {settings.tokens_per_part:,} tokens, {where}",
+    ]
+
+
+def summary(out: Path, planned: PlannedScan, manifest: Mapping[str, Any]) -> list[str]:
+    """What was found and read, and where it lies."""
+    scanned, of, settings = manifest["scanned"], manifest["of"], planned.plan.settings
+    lines = [
+        f"{metric}: {count:,} near-duplicates, of {manifest['targets_found'][metric]:,} of "
+        f"{planned.plan.targets['count']:,} targets"
+        for metric, count in manifest["found"].items()
+    ]
+    read = f"{scanned['documents']:,} of {of['documents']:,} documents"
+    lines.append(f"scanned: {read}, {scanned['tokens']:,} of {of['tokens']:,} tokens")
+    if settings.sample < 1:
+        share = 100 * scanned["documents"] / of["documents"]
+        lines.append(f"a sample: {share:.2f} % of the documents; the others were not read")
+    return [*lines, f"written: {out} (stillage corpus report {out})"]

@@ -1,0 +1,307 @@
+"""Take duplicates out of a corpus of token shards: what is kept, and what went and why.
+
+The folder that is written holds token shards again (one of what is kept for each shard of before),
+`removed.parquet`, and, where a tokenizer is given, the texts. Each rule is judged on the corpus as
+it was; what any of them removes goes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stillage.corpus.cuts import Piece, Rest, Spans, covered_tokens, read_spans, shard_pieces
+from stillage.corpus.decoding import Decode
+from stillage.corpus.dedup_rules import Keep, Rule, rule_spans
+from stillage.corpus.pace import Tell, paced, unseen
+from stillage.corpus.shards import (
+    FORMAT,
+    MANIFEST,
+    Shard,
+    ShardSet,
+    document_table,
+)
+from stillage.corpus.token_file import open_tokens, write_tokens
+from stillage.errors import ConfigError
+from stillage.run.folder import (
+    atomic,
+    read_json,
+    read_table,
+    remove,
+    sha256_file,
+    write_json,
+    write_table,
+)
+from stillage.run.lock import locked
+from stillage.run.progress import Progress
+from stillage.types import Array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SETTINGS = "dedup.json"
+REMOVED = "removed.parquet"
+TEXTS = "kept.jsonl"
+PARTS = "parts"  # what each rule removes; gone when all is done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What is removed from a corpus, and how what is left is written."""
+
+    rules: tuple[Rule, ...]
+    keep: Keep = "first"
+    rest: Rest = "split"
+
+    def settings(self, corpus: ShardSet, tokenizer: str) -> dict[str, Any]:
+        """What decides the result, for the file that names it."""
+        return {
+            "rules": [rule.text for rule in self.rules],
+            "keep": self.keep,
+            "rest": self.rest,
+            "texts": tokenizer,  # sha256 of the tokenizer's rules; "" where none are written
+            "shards": [shard.sha256 for shard in corpus.shards],
+        }
+
+
+def deduplicate(
+    corpus: ShardSet,
+    choice: Choice,
+    out: Path,
+    *,
+    decode: Decode | None = None,
+    tokenizer: str = "",
+    progress: Progress = unseen,
+) -> dict[str, Any]:
+    """Write what is kept of a corpus, and what went; the counts, by name.
+
+    decode: writes the texts too; tokenizer: sha256 of its rules. Whatever is finished in `out` is
+    used again. ConfigError where `out` belongs to something else, or has other settings.
+    """
+    settings = choice.settings(corpus, tokenizer)
+    check_place(corpus, out, settings)
+    with locked(out):
+        if (out / MANIFEST).is_file():
+            return dict(read_json(out / MANIFEST)["dedup"])
+        write_json(out / SETTINGS, settings)
+        tables = [
+            made_once(
+                out / PARTS / f"rule-{at}.parquet", _finder(corpus, rule, choice.keep, progress)
+            )
+            for at, rule in enumerate(choice.rules)
+        ]
+        spans = read_spans(*tables)
+        write_table(out / REMOVED, with_ids(corpus, tables))
+        tell = paced(progress, "kept", "{} tokens written", corpus.tokens)
+        entries = [write_shard(corpus, shard, spans, choice, out, tell) for shard in corpus.shards]
+        counts = count(corpus, choice, tables, entries)
+        if decode is not None:
+            write_texts(
+                out, entries, decode, paced(progress, "texts", "{} tokens", counts["kept_tokens"])
+            )
+        manifest = {
+            "format": FORMAT,
+            "vocab_size": corpus.vocab_size,
+            "tokenizer": corpus.tokenizer,
+            "shards": entries,
+            "dedup": counts,
+        }
+        write_json(out / MANIFEST, manifest)
+        remove(out / PARTS)
+    return counts
+
+
+def check_place(corpus: ShardSet, out: Path, settings: Mapping[str, Any]) -> None:
+    """ConfigError where a folder is not free for this deduplication, or is another's."""
+    fix = "Name another folder with --out."
+    if out.resolve() == corpus.folder.resolve():
+        raise ConfigError("The corpus would be written over itself.", f"out: {out}", fix)
+    if out.exists() and not out.is_dir():
+        raise ConfigError("The place for the kept corpus is a file.", f"out: {out}", fix)
+    path = out / SETTINGS
+    if not path.is_file():
+        if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+            raise ConfigError("The folder holds something else.", f"out: {out}", fix)
+        return
+    before = read_json(path)
+    differ = [
+        f"{name}: {_short(before.get(name))} -> {_short(value)}"
+        for name, value in settings.items()
+        if before.get(name) != value
+    ]
+    if differ:
+        what = "The folder was begun with other settings."
+        raise ConfigError(what, f"{out}: {'; '.join(differ)}", f"Give the same settings. {fix}")
+
+
+def with_ids(corpus: ShardSet, tables: Sequence[pa.Table]) -> pa.Table:
+    """Removed spans of all rules, with the ids of both documents, sorted by document and start."""
+    import pyarrow as pa
+
+    order = [("document", "ascending"), ("start", "ascending"), ("rule", "ascending")]
+    table = pa.concat_tables(tables).sort_by(order)
+    for column, name in (("document", "id"), ("copy_document", "copy_id")):
+        numbers = table.column(column).to_numpy()
+        ids = np.full(len(numbers), None, dtype=object)
+        for shard in corpus.shards:
+            at = np.flatnonzero(
+                (numbers >= shard.first_document)
+                & (numbers < shard.first_document + shard.documents)
+            )
+            if len(at):
+                known = document_table(corpus, shard).column("id")
+                ids[at] = known.take(pa.array(numbers[at] - shard.first_document)).to_pylist()
+        table = table.append_column(name, pa.array(ids, pa.string()))
+    return table
+
+
+def write_shard(
+    corpus: ShardSet, shard: Shard, spans: Spans, choice: Choice, out: Path, tell: Tell
+) -> dict[str, Any]:
+    """Write what is kept of one shard, unless it is there; its entry of the manifest."""
+    path, beside = out / f"{shard.name}.safetensors", out / f"{shard.name}.documents.parquet"
+    pieces: list[Piece] = []
+
+    def kept() -> Iterator[Array]:
+        for piece, ids in shard_pieces(shard, spans, choice.rest):
+            pieces.append(piece)
+            yield ids
+
+    if not beside.is_file():  # written second: both are there
+        about = {"vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer}
+        write_tokens(path, kept(), vocab_size=corpus.vocab_size, about=about)
+        write_table(beside, piece_table(document_table(corpus, shard), pieces, shard))
+    file = open_tokens(path, "The shard")
+    tell(len(shard.tokens_T))
+    return {
+        "name": shard.name,
+        "documents": file.documents,
+        "tokens": len(file.tokens_T),
+        "sha256": sha256_file(path),
+    }
+
+
+def piece_table(before: pa.Table, pieces: Sequence[Piece], shard: Shard) -> pa.Table:
+    """The documents of a kept shard: those of before, and which tokens of them.
+
+    A whole document keeps its id; a rest is ID:START-END. document: its number in the corpus
+    before; start, end: tokens from its first (of a joined one: of all its runs together).
+    """
+    import pyarrow as pa
+
+    numbers = np.array([piece.document for piece in pieces], dtype=np.int64)
+    starts = [piece.runs[0][0] for piece in pieces]
+    ends = [piece.runs[-1][1] for piece in pieces]
+    table = before.take(pa.array(numbers - shard.first_document))
+    ids = [
+        name if piece.is_whole else f"{name}:{start}-{end}"
+        for name, piece, start, end in zip(
+            table.column("id").to_pylist(), pieces, starts, ends, strict=True
+        )
+    ]
+    table = table.set_column(table.schema.get_field_index("id"), "id", pa.array(ids, pa.string()))
+    columns = {"document": numbers, "start": starts, "end": ends}
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values, pa.int64()))
+    return table
+
+
+def write_texts(
+    out: Path, entries: Sequence[Mapping[str, Any]], decode: Decode, tell: Tell
+) -> None:
+    """Write the kept documents as JSON lines of id and text, as the tokenizer decodes them."""
+    path = out / TEXTS
+    if path.is_file():
+        return
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        for entry in entries:
+            file = open_tokens(out / f"{entry['name']}.safetensors", "The shard")
+            ids = read_table(out / f"{entry['name']}.documents.parquet").column("id").to_pylist()
+            offsets = file.offsets_D.tolist()
+            for first in range(0, file.documents, 256):
+                last = min(first + 256, file.documents)
+                documents = [
+                    file.tokens_T[offsets[at] : offsets[at + 1]].tolist()
+                    for at in range(first, last)
+                ]
+                for name, text in zip(ids[first:last], decode(documents), strict=True):
+                    record = {"id": name, "text": text}
+                    handle.write(json.dumps(record, ensure_ascii=False) + "\n")
+                tell(offsets[last] - offsets[first])
+
+
+def count(
+    corpus: ShardSet,
+    choice: Choice,
+    tables: Sequence[pa.Table],
+    entries: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Documents and tokens before, removed and kept; and by rule, each as if it were alone."""
+    spans = read_spans(*tables)
+    kept = sum(entry["tokens"] for entry in entries)
+    removed = covered_tokens(spans)
+    assert kept + removed == corpus.tokens
+    by_rule = {
+        rule.text: {
+            "spans": len(table),
+            "documents": len(np.unique(table.column("document").to_numpy())),
+            "tokens": covered_tokens(read_spans(table)),
+        }
+        for rule, table in zip(choice.rules, tables, strict=True)
+    }
+    return {
+        "keep": choice.keep,
+        "rest": choice.rest,
+        "documents": corpus.documents,
+        "tokens": corpus.tokens,
+        "removed_tokens": removed,
+        "changed_documents": len(np.unique(spans.documents_S)),
+        "kept_documents": sum(entry["documents"] for entry in entries),
+        "kept_tokens": kept,
+        "by_rule": by_rule,
+        "copies_gone_too": 0 if choice.keep == "none" else copies_gone(tables, spans),
+    }
+
+
+def copies_gone(tables: Sequence[pa.Table], spans: Spans) -> int:
+    """How many removed spans name a copy of which tokens were removed as well.
+
+    Each rule keeps one copy, but what one keeps another may remove: all are judged on the corpus
+    as it was.
+    """
+    gone = 0
+    for table in tables:
+        columns = (
+            table.column(name).to_pylist()
+            for name in ("copy_document", "copy_start", "start", "end")
+        )
+        for document, copy, start, end in zip(*columns, strict=True):
+            starts, ends = spans.of(document)
+            gone += bool(((starts < copy + end - start) & (ends > copy)).any())
+    return gone
+
+
+def _finder(corpus: ShardSet, rule: Rule, keep: Keep, progress: Progress) -> Callable[[], pa.Table]:
+    """What finds the spans of one rule."""
+    tell = paced(progress, rule.text, "{} tokens compared", corpus.tokens)
+    return lambda: rule_spans(corpus, rule, keep, tell)
+
+
+def made_once(path: Path, make: Callable[[], pa.Table]) -> pa.Table:
+    """A table that was made before, or is made now and written."""
+    if not path.is_file():
+        write_table(path, make())
+    return read_table(path)
+
+
+def _short(value: object) -> str:
+    """A setting in few words; hashes of many shards are not all shown."""
+    if isinstance(value, list) and value and len(str(value[0])) == 64:
+        return f"{len(value)} shards ({str(value[0])[:8]}...)"
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text[:12] if len(text) == 64 else text or "none"

@@ -1,0 +1,193 @@
+"""The suffixes of all parts of a corpus in one order: a merge that holds little at a time.
+
+Each part (a shard, or arrays in memory) brings its suffix array and what neighbours in it share.
+The merged order is that of one suffix array of the whole corpus, however it is cut into parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stillage.types import Array
+
+if TYPE_CHECKING:
+    from stillage.corpus.merge_kernels import Heads, Places, Runs, Waiting
+
+BLOCK = 1 << 18  # suffixes per block
+READ_AHEAD = 1 << 20  # suffixes of all parts together
+LARGEST_TABLE = 1 << 22  # long common runs remembered, 24 bytes each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Documents with their suffix array; positions are tokens from the part's first."""
+
+    tokens_T: Array  # uint16 or uint32
+    offsets_D: Array  # integers, one more than documents
+    suffixes_T: Array  # positions, sorted; a suffix ends with its document; ties by position
+    lcp_T: Array  # tokens that suffix i shares with suffix i - 1; the first is 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """Parts as one corpus; positions are tokens from the corpus's first."""
+
+    parts: tuple[Part, ...]
+    firsts_K: Array  # int64 [K + 1]: the first position of each part, and the end
+    offsets_D: Array  # int64: where each document of the corpus begins, and the end
+    places: Places
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all parts."""
+        return int(self.firsts_K[-1])
+
+    @property
+    def documents(self) -> int:
+        """Documents of all parts, empty ones included."""
+        return len(self.offsets_D) - 1
+
+
+def join_parts(parts: Sequence[Part]) -> Joined:
+    """Make one corpus of parts, in order; nothing is copied but the offsets."""
+    from stillage.corpus.merge_kernels import STEP, Places
+
+    sizes = [len(part.tokens_T) for part in parts]
+    firsts_K = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+    starts = [
+        np.asarray(part.offsets_D[:-1]).astype(np.int64) + first
+        for part, first in zip(parts, firsts_K, strict=False)
+    ]
+    offsets_D = np.concatenate([*starts, firsts_K[-1:]])
+    every = np.arange(0, firsts_K[-1], STEP, dtype=np.int64)
+    coarse = np.searchsorted(offsets_D, every, side="right") - 1
+    coarse = np.append(coarse, max(0, len(offsets_D) - 2)).astype(np.int64)
+    tokens, starts_K = one_window([part.tokens_T for part in parts])
+    places = Places(
+        tokens=tokens,
+        bases_K=starts_K - firsts_K[:-1],
+        firsts_K=firsts_K,
+        offsets_D=offsets_D,
+        coarse=coarse,
+    )
+    return Joined(parts=tuple(parts), firsts_K=firsts_K, offsets_D=offsets_D, places=places)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Memory as an array; keeps alive what lies in it."""
+
+    arrays: Sequence[Array]
+    __array_interface__: dict[str, Any] = field(repr=False)
+
+
+def one_window(arrays: Sequence[Array]) -> tuple[Array, Array]:
+    """One read-only array over the memory of several, and where each begins in it (int64).
+
+    Compiled loops take one array, not any number of mapped files. What lies between the arrays is
+    not theirs and is never read.
+    """
+    kind = np.result_type(*arrays) if arrays else np.dtype("<u2")
+    kept = [np.ascontiguousarray(ids, dtype=kind) for ids in arrays]
+    kept = [ids if ids.ctypes.data % kind.itemsize == 0 else ids.copy() for ids in kept]
+    full = [ids for ids in kept if len(ids)]
+    if not full:
+        empty = np.zeros(0, dtype=kind)
+        empty.flags.writeable = False
+        return empty, np.zeros(len(arrays), dtype=np.int64)
+    low = min(ids.ctypes.data for ids in full)
+    high = max(ids.ctypes.data + ids.nbytes for ids in full)
+    interface = {
+        "data": (low, True),
+        "shape": ((high - low) // kind.itemsize,),
+        "typestr": kind.str,
+        "version": 3,
+    }
+    starts = [(ids.ctypes.data - low) // kind.itemsize if len(ids) else 0 for ids in kept]
+    window = np.asarray(Window(arrays=kept, __array_interface__=interface))
+    return window, np.array(starts, dtype=np.int64)
+
+
+def merged_suffixes(joined: Joined, block: int = BLOCK) -> Iterator[tuple[Array, Array]]:
+    """Every suffix of the corpus in order, in blocks: positions, and tokens shared with the last.
+
+    Both int64. Memory: a block, as much read ahead, and the table of long common runs. Time: per
+    token log2(parts) comparisons, and each long common run of two parts read once.
+    """
+    full = [number for number, part in enumerate(joined.parts) if len(part.tokens_T)]
+    if not full:
+        return
+    if len(full) == 1:
+        part, first = joined.parts[full[0]], int(joined.firsts_K[full[0]])
+        for start in range(0, len(part.suffixes_T), block):
+            stretch = slice(start, start + block)
+            positions_N = np.asarray(part.suffixes_T[stretch]).astype(np.int64)
+            yield positions_N + first, np.asarray(part.lcp_T[stretch]).astype(np.int64)
+        return
+    yield from merge_many(joined, block)
+
+
+def merge_many(joined: Joined, block: int) -> Iterator[tuple[Array, Array]]:
+    """Merge two parts or more (`merged_suffixes`)."""
+    from stillage.corpus.merge_kernels import first_matches, merge_block
+
+    count = len(joined.parts)
+    ahead = max(1, min(max(READ_AHEAD // count, 1 << 10), block))
+    heads, waiting, runs = fresh_state(joined, ahead)
+    read_K = np.zeros(count, dtype=np.int64)
+    for number in range(count):
+        read_on(joined, waiting, read_K, number)
+        waiting.at_K[number] = 0
+    first_matches(joined.places, heads, waiting, runs)
+    left = joined.tokens
+    while left:
+        size = min(block, left)
+        out = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
+        done, wanted = 0, 0
+        while wanted >= 0:
+            done, wanted = merge_block(joined.places, heads, waiting, runs, out, done)
+            if wanted >= 0:
+                read_on(joined, waiting, read_K, wanted)
+        assert done == size, "a suffix array is shorter than its tokens"
+        left -= size
+        yield out
+
+
+def fresh_state(joined: Joined, ahead: int) -> tuple[Heads, Waiting, Runs]:
+    """What the merge remembers between its blocks, with nothing read yet."""
+    from stillage.corpus.merge_kernels import RUN, Heads, Runs, Waiting
+
+    count = len(joined.parts)
+
+    def zeros(*shape: int) -> Array:
+        return np.zeros(shape, dtype=np.int64)
+
+    size = min(LARGEST_TABLE, max(1 << 10, 4 * joined.tokens // RUN))
+    heads = Heads(
+        position_K=zeros(count), end_K=zeros(count), common_K=zeros(count), loser_K=zeros(count)
+    )
+    waiting = Waiting(
+        position_KN=zeros(count, ahead),
+        common_KN=zeros(count, ahead),
+        at_K=zeros(count),
+        filled_K=zeros(count),
+        is_last_K=np.zeros(count, dtype=np.bool_),
+    )
+    return heads, waiting, Runs(distance_N=zeros(size), block_N=zeros(size), end_N=zeros(size))
+
+
+def read_on(joined: Joined, waiting: Waiting, read_K: Array, number: int) -> None:
+    """Read the next stretch of a part's suffix array; its head stays."""
+    part, start = joined.parts[number], int(read_K[number])
+    end = min(start + waiting.position_KN.shape[1], len(part.suffixes_T))
+    size = end - start
+    positions_N = np.asarray(part.suffixes_T[start:end]).astype(np.int64)
+    waiting.position_KN[number, :size] = positions_N + joined.firsts_K[number]
+    waiting.common_KN[number, :size] = part.lcp_T[start:end]
+    waiting.filled_K[number], waiting.at_K[number] = size, -1
+    waiting.is_last_K[number] = end == len(part.suffixes_T)
+    read_K[number] = end

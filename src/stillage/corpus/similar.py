@@ -1,0 +1,93 @@
+"""The report called self-similar: positions whose first L tokens also begin elsewhere.
+
+A cluster is all positions that share their next L tokens; every shift of a longer repeat is a
+cluster of its own. A cluster is counted once, whole, wherever the shards are cut.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillage.corpus.merge import Joined, merged_suffixes
+from stillage.types import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similar:
+    """What of a corpus lies in sequences of `length` tokens that occur twice and more."""
+
+    length: int
+    tokens: int
+    documents: int
+    repeated_tokens: int  # lie in such a sequence, at any of its occurrences
+    repeated_documents: int  # hold such a sequence
+    sizes: Mapping[int, int]  # size of a cluster -> how many clusters have it
+
+    @property
+    def clusters(self) -> int:
+        """How many different sequences are repeated."""
+        return sum(self.sizes.values())
+
+    @property
+    def positions(self) -> int:
+        """How many positions begin such a sequence."""
+        return sum(size * clusters for size, clusters in self.sizes.items())
+
+    @property
+    def share(self) -> float:
+        """Repeated tokens in all tokens; 0 of none."""
+        return self.repeated_tokens / max(1, self.tokens)
+
+
+def joined_similar(
+    joined: Joined, length: int, progress: Callable[[int, int], None] | None = None
+) -> Similar:
+    """Count clusters of positions that share `length` tokens. Memory: a bit a token, the merge."""
+    count = ClusterCount(joined, length)
+    done = 0
+    for block in merged_suffixes(joined):
+        count.feed(block)
+        done += len(block[0])
+        if progress is not None:
+            progress(done, joined.tokens)
+    return count.finish()
+
+
+class ClusterCount:
+    """Takes the merged suffixes of a corpus block by block, and gives the report at the end."""
+
+    def __init__(self, joined: Joined, length: int) -> None:
+        """Nothing fed yet."""
+        self.joined = joined
+        self.length = length
+        self.at = np.zeros(2, dtype=np.int64)
+        self.is_start_T8 = np.zeros(joined.tokens // 8 + 1, dtype=np.uint8)
+        self.sizes: Counter[int] = Counter()
+
+    def feed(self, block: tuple[Array, Array]) -> None:
+        """Take the next suffixes: positions, and tokens shared with the one before (int64)."""
+        from stillage.corpus.repeat_kernels import count_clusters
+
+        sizes_N = np.empty(len(block[0]), dtype=np.int64)
+        done = count_clusters(block, self.length, self.at, self.is_start_T8, sizes_N)
+        sizes, clusters = np.unique(sizes_N[:done], return_counts=True)
+        self.sizes.update(dict(zip(sizes.tolist(), clusters.tolist(), strict=True)))
+
+    def finish(self) -> Similar:
+        """The report; nothing can be fed after it."""
+        from stillage.corpus.repeat_kernels import count_covered
+
+        self.feed((np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)))
+        tokens, documents = count_covered(self.is_start_T8, self.length, self.joined.offsets_D)
+        return Similar(
+            length=self.length,
+            tokens=self.joined.tokens,
+            documents=self.joined.documents,
+            repeated_tokens=tokens,
+            repeated_documents=documents,
+            sizes=dict(sorted(self.sizes.items())),
+        )
