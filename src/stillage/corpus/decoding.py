@@ -5,15 +5,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from stillage.corpus.shards import ShardSet
 from stillage.errors import DataError, ModelError, first_line
 
 Decode = Callable[[list[list[int]]], list[str]]
 """decode(documents of ids): their texts; special tokens are written as they are spelt."""
 
 
-def open_decoder(place: Path, corpus: ShardSet) -> tuple[Decode, str]:
+class Tokenised(Protocol):
+    """What says which tokenizer made the ids: a ShardSet, or the plan of a scan."""
+
+    @property
+    def tokenizer(self) -> str:
+        """The sha256 of its rules; "" where the ids came without one."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there can be."""
+        ...
+
+
+def open_decoder(place: Path, corpus: Tokenised) -> tuple[Decode, str]:
     """Open a tokenizer.json (or the folder that holds one) to decode a corpus; and its hash.
 
     ModelError where there is none; DataError where it is not the one that made the ids, or has not
