@@ -29,7 +29,8 @@ REPLACED = (1, 5, 10, 15, 20, 25, 50, 75)
 """Tokens of 100 that a masked language model replaced, one of its 10 likeliest each."""
 SOURCE = (
     "Shilov et al., The mosaic memory of large language models (Nature Communications 2026; "
-    "arXiv 2405.15523), their released results: 100 tokens, 9 near-duplicates, fine-tuning"
+    "arXiv 2405.15523), from their released results: fine-tuning on a text of 100 tokens and 9 "
+    "near-duplicates of it, in which a masked language model replaced tokens"
 )
 FIX = 'Write {"distance": [0, 0.1, 0.5], "rho": [1, 0.6, 0.2]}; rho may be a table of such lists.'
 

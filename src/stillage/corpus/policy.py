@@ -41,6 +41,12 @@ Search = Callable[[Array, Array, str], "pa.Table"]
 """search(tokens, offsets, metric): the scan, as it was set, of other documents."""
 
 
+def plain_hits(hits: pa.Table) -> pa.Table:
+    """The columns of HIT, metrics as text."""
+    metric = hits["metric"].cast("string")
+    return hits.select(list(HIT)).set_column(HIT.index("metric"), "metric", metric)
+
+
 def against_target(corpus: ShardSet, hits: pa.Table, tokens_Nm: Array, rule: Rule) -> pa.Table:
     """Return the hits that stay where each is compared with its target alone.
 
@@ -50,7 +56,7 @@ def against_target(corpus: ShardSet, hits: pa.Table, tokens_Nm: Array, rule: Rul
     import pyarrow as pa
 
     goes_H = AGAINST[rule.kind](corpus, hits, tokens_Nm, rule)
-    return hits.filter(pa.array(~goes_H))
+    return plain_hits(hits).filter(pa.array(~goes_H))
 
 
 def _shares_ngram(corpus: ShardSet, hits: pa.Table, tokens_Nm: Array, rule: Rule) -> Array:
@@ -140,10 +146,11 @@ def in_corpus(
     """
     import pyarrow as pa
 
+    hits = plain_hits(hits)
     documents_H = hits["document"].to_numpy()
     is_cut = np.isin(documents_H, spans.documents_S)
-    found = [hits.filter(pa.array(~is_cut)).select(list(HIT))]
-    metrics: list[str] = hits["metric"].cast(pa.string()).unique().to_pylist()
+    found = [hits.filter(pa.array(~is_cut))]
+    metrics: list[str] = hits["metric"].unique().to_pylist()
     metrics.sort()
     batch: list[tuple[int, int, Array]] = []  # document, start of the rest in it, ids
     read, held = DocumentReader(corpus), 0
@@ -159,7 +166,9 @@ def in_corpus(
     found += [_search_rests(batch, search, metric) for metric in metrics if batch]
     schema = found[0].schema
     table = pa.concat_tables([part.cast(schema) for part in found])
-    return table.sort_by([(name, "ascending") for name in ("target", "document", "start")])
+    order = [(name, "ascending") for name in ("target", "metric", "document", "start")]
+    order[1] = ("metric", "descending")  # levenshtein first, as in a scan
+    return table.sort_by(order)
 
 
 def _search_rests(rests: Sequence[tuple[int, int, Array]], search: Search, metric: str) -> pa.Table:
@@ -200,10 +209,10 @@ def worth_rows(survivors: Survivors, length: int, worth: Worth) -> pa.Table:
     """
     import pyarrow as pa
 
-    hits = survivors.hits
+    hits = plain_hits(survivors.hits)
     table = pa.table(
         {
-            "metric": hits["metric"].cast(pa.string()),
+            "metric": hits["metric"],
             "target": hits["target"].cast(pa.int64()),
             "distance": hits["distance"].cast(pa.int64()),
         }
@@ -236,8 +245,8 @@ def summary_row(
     """
     import pyarrow.compute as pc
 
-    hits = survivors.hits
-    hits = hits.filter(pc.equal(hits["metric"].cast("string"), metric))  # pyright: ignore[reportAttributeAccessIssue]
+    hits = plain_hits(survivors.hits)
+    hits = hits.filter(pc.equal(hits["metric"], metric))  # pyright: ignore[reportAttributeAccessIssue]
     relative_H = hits["distance"].to_numpy() / length
     by_model = worth.by_model(relative_H).sum(axis=1)
     mean_H = worth.by_model(relative_H).mean(axis=0)
