@@ -25,6 +25,15 @@ def test_a_name_in_brackets_may_be_absent() -> None:
             read_paths("stillage data plain-text read", words, names, Read)
 
 
+def test_a_name_with_dots_stands_for_one_word_or_more() -> None:
+    names = ("SRC...", "OUT")
+    assert read_paths("p", ["a", "b"], names, Read)[0] == ["a", "b"]
+    assert read_paths("p", ["a", "b", "c", "--limit", "1"], names, Read)[0] == ["a", "b", "c"]
+    for words in ([], ["a"]):
+        with pytest.raises(ConfigError, match=r"tokenize takes SRC\.\.\. and OUT"):
+            read_paths("stillage corpus tokenize", words, names, Read)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

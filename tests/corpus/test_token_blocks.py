@@ -10,13 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from stillage.corpus.token_blocks import (
-    HEADER,
-    block_example,
-    block_numbers,
-    open_blocks,
-    write_blocks,
-)
+from stillage.corpus.token_blocks import block_example, block_numbers, open_blocks, write_blocks
+from stillage.corpus.token_file import HEADER, open_tokens
 from stillage.errors import ConfigError, DataError
 
 DOCUMENTS = [np.array(ids) for ids in ([1, 2, 3, 0], [4, 0], [5, 6, 7, 8, 0])]
@@ -35,10 +30,12 @@ def test_documents_are_remembered_where_a_block_holds_their_start(tmp_path: Path
 def test_the_file_is_one_that_others_can_read(tmp_path: Path) -> None:
     write_blocks(tmp_path / "b", DOCUMENTS, block_tokens=4, vocab_size=70_000)
     tensors = load_file(tmp_path / "b")
-    assert tensors["blocks"].dtype == np.int32 and tensors["blocks"].shape == (2, 4)
-    assert tensors["document_starts"].tolist() == [0, 4, 6]
+    assert tensors["tokens"].dtype == np.uint32 and tensors["tokens"].shape == (11,)
+    assert tensors["offsets"].tolist() == [0, 4, 6, 11]
     size = (tmp_path / "b").stat().st_size
-    assert size == 8 + HEADER + 2 * 4 * 4 + 3 * 8, "header, blocks, starts, and nothing else"
+    assert size == 8 + HEADER + 11 * 4 + 4 * 8, "header, tokens, offsets, and nothing else"
+    file = open_tokens(tmp_path / "b")
+    assert file.tokens_T[file.offsets_D[1] : file.offsets_D[2]].tolist() == [4, 0]
 
 
 def test_equal_documents_give_equal_bytes(tmp_path: Path) -> None:
@@ -72,6 +69,9 @@ def test_a_file_knows_its_tokenizer_and_what_it_is(tmp_path: Path) -> None:
     assert open_blocks(path, tokenizer="e" * 64).vocab_size == 9, "made without one: any will do"
     save_file({"blocks": np.zeros((1, 2))}, path)
     with pytest.raises(DataError, match="format None"):
+        open_blocks(path)
+    save_file({"blocks": np.zeros((1, 2))}, path, {"format": "stillage blocks 1"})
+    with pytest.raises(DataError, match=r"earlier version[\s\S]*Pack the corpus again"):
         open_blocks(path)
     path.write_bytes(b"short")
     with pytest.raises(DataError, match="damaged"):

@@ -71,6 +71,7 @@ class Board:
         if name not in self.tasks:
             self.tasks[name] = self.bar.add_task(name, total=None, facts="")
         done, total = facts.get("step", facts.get("done", 0)), facts.get("total", facts.get("of"))
+        done, total = (facts["share"], 1.0) if "share" in facts else (done, total)
         is_over = total is not None and done == total  # until the next loop of this name begins
         self.bar.update(
             self.tasks[name],
@@ -105,6 +106,8 @@ def facts_in_words(facts: Mapping[str, Any], *, short: bool = False) -> str:
     if "total" in facts and "step" in facts and not short:
         percent = 100 * facts["step"] / max(1, facts["total"])
         parts.append(f"step {facts['step']}/{facts['total']} ({percent:.0f} %)")
+    if "share" in facts:
+        parts.append(f"{100 * facts['share']:.0f} %")
     if "loss" in facts:
         parts.append(f"loss {facts['loss']:.3f}")
     if "tokens_per_s" in facts:

@@ -28,12 +28,14 @@ def read_paths(
 ) -> tuple[list[str], Settings]:
     """Return the words before the flags, one for each name, and the flags' settings.
 
-    ConfigError for too few or too many; a name in brackets may be absent.
+    ConfigError for too few or too many; a name in brackets may be absent, and one that ends in
+    `...` stands for one word or more.
     """
     given, flags = split_at_flags(words)
     needed = [name for name in names if not name.startswith("[")]
     usage = " ".join([prog, *names])
-    if not len(needed) <= len(given) <= len(names):
+    is_open = any(name.endswith("...") for name in names)
+    if len(given) < len(needed) or (len(given) > len(names) and not is_open):
         what = f"{prog.split()[-1]} takes {' and '.join(names) or 'no words'}."
         raise ConfigError(what, f"given: {' '.join(given) or 'nothing'}", usage)
     return given, typed(kind, flags, prog)

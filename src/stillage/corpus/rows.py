@@ -1,14 +1,20 @@
-"""Rows of a file with their place: lines, JSON arrays, Parquet, whole texts."""
+"""Rows of a file with their place: lines, JSON arrays, Parquet, whole texts.
+
+A file is read in pieces (cheap: bytes and tables), and a piece is parsed into rows (dear), so that
+another process may do the second.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from stillage.corpus.lines import BYTE_ORDER_MARK, decode, file_lines
+from stillage.corpus.compressed import data_suffix, first_bytes, whole_file
+from stillage.corpus.lines import BYTE_ORDER_MARK, decode, line_groups
 from stillage.errors import DataError
 
 TxtMode = Literal["document", "lines"]
@@ -63,32 +69,99 @@ def utf8_text(value: object, column: str) -> str:
     return value
 
 
+Value = tuple[dict[str, Any] | None, str]
+"""A row's columns, or None and why there are none; (None, "") for a blank line."""
+Form = Literal["objects", "texts", "document", "table", "values"]
+"""What a piece holds: lines of JSON, lines of text, one text (bytes), Arrow, or Values."""
+TABLE_ROWS = 256
+"""Rows of a piece of a table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Rows of a file that are read and not parsed yet."""
+
+    file: str
+    line: int  # of the first row, from 1
+    form: Form
+    content: Any  # list[bytes], a RecordBatch, or list[Value]
+    share: float  # of the file: what has been read where the piece ends
+
+    @property
+    def end(self) -> int:
+        """The line after its last row."""
+        return self.line + len(self.content)
+
+
 def file_rows(path: Path, name: str, txt: TxtMode) -> Iterator[Row]:
     """Read the rows of a file by its format. name: what they say that they come from."""
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        values = _parquet_values(path)
-    elif suffix == ".json" and _starts_array(path):
-        values = _array_values(path)
-    elif suffix == ".txt" and txt == "document":
-        values = iter([_text_value(path.read_bytes().removeprefix(BYTE_ORDER_MARK))])
-    elif suffix == ".txt":
-        mark = MARK.encode()
-        values = (_text_value(line.replace(mark, b"\n")) for line in file_lines(path))
-    else:
-        values = (_object(line) for line in file_lines(path))
-    for number, (value, reason) in enumerate(values, start=1):
-        yield Row(file=name, line=number, value=value, reason=reason)
+    for piece in file_pieces(path, name, txt):
+        yield from piece_rows(piece)
 
 
 def data_set_rows(data: Iterable[Any], name: str) -> Iterator[Row]:
     """Read the rows of a `datasets.Dataset`, streamed or not."""
-    for number, value in enumerate(data, start=1):
-        yield Row(file=name, line=number, value=dict(value))
+    for piece in data_set_pieces(data, name):
+        yield from piece_rows(piece)
 
 
-Value = tuple[dict[str, Any] | None, str]
-"""A row's columns, or None and why there are none; (None, "") for a blank line."""
+def file_pieces(
+    path: Path, name: str, txt: TxtMode, columns: Sequence[str] = ()
+) -> Iterator[Piece]:
+    """Read a file by its format, in pieces of about a megabyte.
+
+    columns: all that is read of a table, where it has the first of them; none: every column.
+    """
+    suffix = data_suffix(path)
+    if suffix == ".parquet":
+        yield from _parquet_pieces(path, name, columns)
+    elif suffix == ".json" and first_bytes(path).removeprefix(BYTE_ORDER_MARK).lstrip()[:1] == b"[":
+        yield from _value_pieces(_array_values(path), name)
+    elif suffix == ".txt" and txt == "document":
+        content = [whole_file(path).removeprefix(BYTE_ORDER_MARK)]
+        yield Piece(file=name, line=1, form="document", content=content, share=1.0)
+    else:
+        form: Form = "texts" if suffix == ".txt" else "objects"
+        size = max(1, path.stat().st_size)
+        for group in line_groups(path):
+            share = min(1.0, group.position / size)
+            yield Piece(file=name, line=group.first, form=form, content=group.lines, share=share)
+
+
+def data_set_pieces(data: Iterable[Any], name: str) -> Iterator[Piece]:
+    """Read a `datasets.Dataset` in pieces; of a streamed one nobody knows the share."""
+    size = len(data) if hasattr(data, "__len__") else 0  # pyright: ignore[reportArgumentType]
+    yield from _value_pieces(((dict(value), "") for value in data), name, size)
+
+
+def _value_pieces(values: Iterable[Value], name: str, size: int = 0) -> Iterator[Piece]:
+    """Cut values that are parsed already; size: how many there are, 0: not known."""
+    rest, line = iter(values), 1
+    while content := list(islice(rest, TABLE_ROWS)):
+        share = (line - 1 + len(content)) / size if size else 0.0
+        yield Piece(file=name, line=line, form="values", content=content, share=share)
+        line += len(content)
+
+
+def piece_rows(piece: Piece) -> Iterator[Row]:
+    """Parse the rows of a piece."""
+    for number, (value, reason) in enumerate(PARSERS[piece.form](piece.content), piece.line):
+        yield Row(file=piece.file, line=number, value=value, reason=reason)
+
+
+def piece_from(piece: Piece, line: int) -> Piece:
+    """The rows of a piece from a line on."""
+    skipped = min(max(0, line - piece.line), len(piece.content))
+    if not skipped:
+        return piece
+    content = piece.content
+    rest = content.slice(skipped) if piece.form == "table" else content[skipped:]
+    return replace(piece, line=piece.line + skipped, content=rest)
+
+
+def _marked_text(line: bytes) -> Value:
+    """The document on one line."""
+    return _text_value(line.replace(MARK.encode(), b"\n"))
 
 
 def _text_value(content: bytes) -> Value:
@@ -119,15 +192,9 @@ def _checked(value: object) -> Value:
     return None, f"not a JSON object but a {type(value).__name__}"
 
 
-def _starts_array(path: Path) -> bool:
-    """Whether this .json file is one array of objects, rather than an object per line."""
-    with path.open("rb") as handle:
-        return handle.read(4096).removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[")
-
-
 def _array_values(path: Path) -> Iterator[Value]:
     """The entries of one JSON array."""
-    text, wrong = decode(path.read_bytes().removeprefix(BYTE_ORDER_MARK))
+    text, wrong = decode(whole_file(path).removeprefix(BYTE_ORDER_MARK))
     if wrong:
         raise DataError("The data file is damaged.", f"{path}: {wrong}", "Save it as UTF-8.")
     try:
@@ -138,15 +205,21 @@ def _array_values(path: Path) -> Iterator[Value]:
     yield from map(_checked, values)
 
 
-def _parquet_values(path: Path) -> Iterator[Value]:
-    """The rows of a Parquet file."""
+def _parquet_pieces(path: Path, name: str, columns: Sequence[str]) -> Iterator[Piece]:
+    """The rows of a Parquet file, as Arrow."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                yield from _batch_values(batch)
+            rows, line = max(1, file.metadata.num_rows), 1
+            has = file.schema_arrow.names
+            is_wanted = bool(columns) and columns[0] in has
+            chosen = [one for one in has if one in columns] if is_wanted else None
+            for batch in file.iter_batches(batch_size=TABLE_ROWS, columns=chosen):
+                share = (line - 1 + len(batch)) / rows
+                yield Piece(file=name, line=line, form="table", content=batch, share=share)
+                line += len(batch)
     except pa.ArrowException as error:
         raise _damaged(path, error) from error
 
@@ -181,3 +254,18 @@ def _batch_values(batch: Any) -> Iterator[Value]:  # noqa: ANN401 - pyarrow has 
         return
     for value in values:
         yield value, ""
+
+
+def _no_parser(values: Iterable[Value]) -> Iterable[Value]:
+    """Values are parsed already."""
+    return values
+
+
+PARSERS: Mapping[Form, Callable[[Any], Iterable[Value]]] = {
+    "objects": lambda lines: map(_object, lines),
+    "texts": lambda lines: map(_marked_text, lines),
+    "document": lambda contents: map(_text_value, contents),
+    "table": _batch_values,
+    "values": _no_parser,
+}
+"""Form of a piece -> what parses it."""

@@ -9,7 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stillage.corpus.rows import Row, TxtMode, data_set_rows, file_rows, parquet_row_count
+from stillage.corpus.compressed import OPENERS, data_suffix
+from stillage.corpus.rows import (
+    Piece,
+    Row,
+    TxtMode,
+    data_set_pieces,
+    file_pieces,
+    file_rows,
+    parquet_row_count,
+    piece_rows,
+)
 from stillage.errors import DataError
 from stillage.run.folder import sha256_file, sha256_text
 
@@ -40,6 +50,14 @@ TRAIN = HubPart()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How the files of a source are read; see `open_source`."""
+
+    txt: TxtMode | None
+    columns: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A part of the input, e.g. one file: its name, a hash of its content, its rows.
 
@@ -48,12 +66,23 @@ class Source:
 
     name: str
     sha256: str
-    rows: Iterable[Row]
+    pieces: Iterable[Piece]
+    size: int = 0  # bytes; 0: not known
     unread: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        """Its rows, parsed one after the other."""
+        return (row for piece in self.pieces for row in piece_rows(piece))
 
 
 def open_source(
-    source: str | Path, hub: HubPart = TRAIN, *, txt: TxtMode | None = None, stream: bool = False
+    source: str | Path,
+    hub: HubPart = TRAIN,
+    *,
+    txt: TxtMode | None = None,
+    stream: bool = False,
+    columns: Sequence[str] = (),
 ) -> list[Source]:
     """Open the parts of an input, in the order of their names, whatever its format.
 
@@ -61,18 +90,19 @@ def open_source(
     FOLDER:PART is one part of a saved data set, or of files named after parts (`_chosen_part`);
     without it, `hub.split` is read, or the only part.
     txt: how .txt files are read, into the column `text`; None: they are no data. stream: keep
-    nothing of the hub on disk. Raises DataError where there is nothing that can be read.
+    nothing of the hub on disk. columns: as in `file_pieces`. Raises DataError where there is
+    nothing that can be read.
     """
     path, part = folder_and_part(source)
     if any((path / name).exists() for name in SAVED):
         return [_saved(path, part, hub.split)]
     if path.is_dir():
-        return _folder(path, part, hub.split, txt)
+        return _folder(path, part, hub.split, Reading(txt=txt, columns=columns))
     if path.exists():
-        return [_file(path, path.name, txt)]
+        return [_file(path, path.name, Reading(txt=txt, columns=columns))]
     if is_pattern(source):
-        return _pattern(str(source), txt)
-    if HUB_ID.fullmatch(str(source)) and path.suffix.lower() not in _suffixes(txt):
+        return _pattern(str(source), Reading(txt=txt, columns=columns))
+    if HUB_ID.fullmatch(str(source)) and not is_data(path, txt):
         return [_hub(str(source), hub, stream)]
     raise DataError("The data file does not exist.", f"looked for: {path}", _formats(txt))
 
@@ -92,9 +122,9 @@ def folder_and_part(source: str | Path) -> tuple[Path, str]:
 
 def check_format(path: Path, txt: TxtMode | None = None) -> None:
     """Refuse a file whose suffix nothing here reads."""
-    suffix = path.suffix.lower()
-    if suffix in _suffixes(txt):
+    if is_data(path, txt):
         return
+    suffix = path.suffix.lower()
     separator = {".csv": "", ".tsv": ", sep='\\t'"}.get(suffix)
     read = f"pandas.read_csv('{path}'{separator}).to_parquet('{path.with_suffix('.parquet')}')"
     convert = f'Convert it once: python -c "import pandas; {read}"'
@@ -103,40 +133,58 @@ def check_format(path: Path, txt: TxtMode | None = None) -> None:
     raise DataError("The format of the data file is unknown.", values, fix)
 
 
-def _suffixes(txt: TxtMode | None) -> tuple[str, ...]:
-    """The suffixes of data files."""
-    return SUFFIXES if txt is None else (*SUFFIXES, ".txt")
+def is_data(path: Path, txt: TxtMode | None = None) -> bool:
+    """Whether a file's name is that of data: a suffix of ours, .gz or .zst behind it."""
+    if path.suffix.lower() in OPENERS and data_suffix(path) == ".parquet":
+        return False  # is compressed itself, and read from its end
+    return data_suffix(path) in (SUFFIXES if txt is None else (*SUFFIXES, ".txt"))
 
 
 def _formats(txt: TxtMode | None) -> str:
     """What may be given, for an error."""
     kinds = "" if txt is None else ".txt, "
-    files = f"Give a {kinds}.jsonl, .json or .parquet file, a folder of them"
+    files = f"Give a {kinds}.jsonl, .json (also .gz, .zst) or .parquet file, a folder of them"
     return f"{files}, a folder saved by `datasets`, or a hub id (check the path)."
 
 
-def _file(path: Path, name: str, txt: TxtMode | None) -> Source:
+def _file(path: Path, name: str, reading: Reading) -> Source:
     """One file."""
-    check_format(path, txt)
+    check_format(path, reading.txt)
     try:
         size, digest = path.stat().st_size, sha256_file(path)
     except OSError as error:
         values, fix = f"{path}: {error.strerror}", "Check its permissions."
         raise DataError("The data file cannot be read.", values, fix) from error
-    if size == 0 and path.suffix.lower() != ".txt":  # an empty document is one, and counted
+    if size == 0 and data_suffix(path) != ".txt":  # an empty document is one, and counted
         fix = "Check what wrote it, or give another file."
         raise DataError("The data file is empty.", f"{path}: 0 bytes", fix)
-    return Source(name=name, sha256=digest, rows=file_rows(path, name, txt or "document"))
+    pieces = Pieces(path=path, name=name, reading=reading)
+    return Source(name=name, sha256=digest, pieces=pieces, size=size)
 
 
-def _folder(folder: Path, part: str, split: str, txt: TxtMode | None) -> list[Source]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pieces:
+    """The pieces of a file, read anew whenever they are asked for."""
+
+    path: Path
+    name: str
+    reading: Reading
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Open the file."""
+        txt = self.reading.txt or "document"
+        return file_pieces(self.path, self.name, txt, self.reading.columns)
+
+
+def _folder(folder: Path, part: str, split: str, reading: Reading) -> list[Source]:
     """Every data file below a folder, or those of one part; hidden ones do not count."""
     names = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
         if path.is_file() and not any(one.startswith(".") for one in path.relative_to(folder).parts)
     }
-    data = [name for name in sorted(names) if names[name].suffix.lower() in _suffixes(txt)]
+    txt = reading.txt
+    data = [name for name in sorted(names) if is_data(names[name], txt)]
     others = sorted(set(names) - set(data))
     if not data:
         values = f"{folder} holds: {', '.join(others[:10]) or 'nothing'}"
@@ -149,7 +197,7 @@ def _folder(folder: Path, part: str, split: str, txt: TxtMode | None) -> list[So
         name: sum(_row_count(names[one], txt) for one in files) for name, files in left.items()
     }
     _warn_of_unread(f"{len(chosen)} files: {', '.join(chosen[:SHOWN])}", parts)
-    first, *rest = [_file(names[name], name, txt) for name in chosen]
+    first, *rest = [_file(names[name], name, reading) for name in chosen]
     return [replace(first, unread=dict.fromkeys(others, 0) | parts), *rest]
 
 
@@ -201,7 +249,7 @@ def _row_count(path: Path, txt: TxtMode | None) -> int:
     return sum(not row.is_blank for row in file_rows(path, path.name, txt or "document"))
 
 
-def _pattern(pattern: str, txt: TxtMode | None) -> list[Source]:
+def _pattern(pattern: str, reading: Reading) -> list[Source]:
     """Every file that a pattern matches."""
     files = [Path(name) for name in glob.glob(pattern, recursive=True)]
     files = sorted(file for file in files if file.is_file())
@@ -209,7 +257,7 @@ def _pattern(pattern: str, txt: TxtMode | None) -> list[Source]:
         values = f"looked for: {pattern}"
         raise DataError("No file matches the pattern.", values, "Check the pattern.")
     in_one_folder = len({file.parent for file in files}) == 1
-    return [_file(file, file.name if in_one_folder else str(file), txt) for file in files]
+    return [_file(file, file.name if in_one_folder else str(file), reading) for file in files]
 
 
 def _saved(folder: Path, part: str, split: str) -> Source:
@@ -235,8 +283,9 @@ def _saved(folder: Path, part: str, split: str) -> Source:
     _warn_of_unread(name, unread)
     files = sorted(path for path in place.rglob("*") if path.suffix in (".arrow", ".json"))
     hashes = [f"{path.relative_to(place).as_posix()} {sha256_file(path)}" for path in files]
-    rows = data_set_rows(data, name)
-    return Source(name=name, sha256=sha256_text("\n".join(hashes)), rows=rows, unread=unread)
+    size = sum(path.stat().st_size for path in files)
+    digest, pieces = sha256_text("\n".join(hashes)), data_set_pieces(data, name)
+    return Source(name=name, sha256=digest, pieces=pieces, size=size, unread=unread)
 
 
 def _hub(name: str, hub: HubPart, stream: bool) -> Source:
@@ -249,18 +298,20 @@ def _hub(name: str, hub: HubPart, stream: bool) -> Source:
             "page (Files, History).",
         )
     label = f"hub:{name}/{'/'.join(filter(None, (hub.subset, hub.split)))}"
-    rows = _hub_rows(name, hub, label, stream)
-    return Source(name=label, sha256=f"commit {hub.revision}", rows=rows)
+    pieces = _hub_pieces(name, hub, label, stream)
+    return Source(name=label, sha256=f"commit {hub.revision}", pieces=pieces)
 
 
-def _hub_rows(name: str, hub: HubPart, label: str, stream: bool) -> Iterator[Row]:
-    """The rows of a data set of the hub."""
+def _hub_pieces(name: str, hub: HubPart, label: str, stream: bool) -> Iterator[Piece]:
+    """A data set of the hub, in pieces."""
     import datasets
     from datasets.exceptions import DatasetsError
 
     options = {"split": hub.split, "revision": hub.revision, "streaming": stream}
     try:
-        yield from data_set_rows(datasets.load_dataset(name, hub.subset or None, **options), label)
+        yield from data_set_pieces(
+            datasets.load_dataset(name, hub.subset or None, **options), label
+        )
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         # not found, no network, unknown subset or split, damaged, or made by code that is not run
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from stillage.corpus.compressed import data_suffix
 from stillage.corpus.lines import text_lines
 from stillage.corpus.rows import MARK, BadLine, Row, TxtMode, Unusable, utf8_text
 from stillage.corpus.sources import TRAIN, HubPart, Source, open_source
@@ -170,9 +171,15 @@ def measure_text_corpus(path: Path) -> CorpusCounts:
 
 
 def corpus_files(path: Path) -> list[Path]:
-    """The files of a corpus: itself, or every .txt below the folder, by name."""
-    files = [path] if path.is_file() else sorted(path.rglob("*.txt")) if path.is_dir() else []
-    files = [file for file in files if not file.name.startswith(".")]
+    """The files of a corpus: itself, or every .txt (.gz, .zst) below the folder, by name."""
+    files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
+    files = [
+        file
+        for file in files
+        if file.is_file()
+        and not file.name.startswith(".")
+        and (file == path or data_suffix(file) == ".txt")
+    ]
     if not files:
         values = f"looked for: {path} (a file, or a folder of .txt)"
         fix = "Make one: stillage data plain-text write SOURCE OUT."

@@ -1,29 +1,27 @@
-"""Blocks of equal length cut from a token stream, in one safetensors file.
+"""Blocks of equal length: a file of tokens, read as one row and cut.
 
-Tensors: `blocks` [N, block_tokens] (uint16 where the vocabulary fits, else int32) and
-`document_starts` [D] (int64: where each document begins, in tokens from the first block's start).
-The header's metadata says what made them.
+A packed corpus is a token file (`token_file`) whose metadata says how long a block is; the tokens
+after the last whole block stay in the file and are counted, not read.
 """
 
 from __future__ import annotations
 
-import json
-from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
+from stillage.corpus.token_file import open_tokens, read_header, write_tokens
 from stillage.errors import ConfigError, DataError
 from stillage.rng import generator
 from stillage.run.folder import atomic
 from stillage.types import Array, Example
 
-HEADER = 4096  # bytes kept free for the header while the blocks stream: more than it can need
-FORMAT = "stillage blocks 1"
+FORMAT = "stillage blocks 2"
+FIRST_FORMAT = "stillage blocks 1"
+"""What earlier versions wrote: blocks alone, without the tail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +29,8 @@ class Blocks:
     """An open file of blocks; block n is blocks_NT[n]."""
 
     path: Path
-    blocks_NT: Array  # uint16 or int32, memory-mapped
-    document_starts_D: Array  # int64
+    blocks_NT: Array  # uint16 or uint32, memory-mapped
+    document_starts_D: Array  # int64, in tokens: of the documents that begin in a block
     documents: int  # as read, those in the dropped tail included
     dropped_tokens: int  # the last, partial block
     vocab_size: int
@@ -69,23 +67,12 @@ def write_blocks(
     if block_tokens < 2:
         values = f"block_tokens: {block_tokens}"
         raise ConfigError("A block is too short to train on.", values, "Give 2 or more.")
-    kind = np.dtype("<u2" if vocab_size <= 1 << 16 else "<i4")
-    starts, total, count = array("q"), 0, 0
-    with atomic(path) as temporary, temporary.open("wb") as handle:
-        handle.write(b" " * (8 + HEADER))
-        for ids in documents:
-            _check_ids(ids, vocab_size, count)
-            handle.write(np.ascontiguousarray(ids, dtype=kind).tobytes())
-            starts.append(total)
-            total, count = total + len(ids), count + 1
-        blocks, dropped = divmod(total, block_tokens)
-        if not blocks:
+    about = {"format": FORMAT, "block_tokens": block_tokens}
+    about |= {"vocab_size": vocab_size, "tokenizer": tokenizer}
+    with atomic(path) as temporary:
+        count, total = write_tokens(temporary, documents, vocab_size=vocab_size, about=about)
+        if total < block_tokens:
             raise too_short(total, count, block_tokens)
-        about = {"documents": count, "dropped_tokens": dropped}
-        about |= {"vocab_size": vocab_size, "tokenizer": tokenizer}
-        starts_D = np.array(starts, dtype="<i8")
-        starts_D = starts_D[starts_D < blocks * block_tokens]
-        _finish(handle, (blocks, block_tokens), kind, starts_D, about)
     return open_blocks(path)
 
 
@@ -101,37 +88,31 @@ def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
 
     tokenizer: refuse blocks of another one (its `rules_hash`; "": do not check).
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         fix = "Make it: stillage data plain-text pack."
         raise DataError("There is no file of blocks.", f"looked for: {path}", fix)
-    try:
-        with safe_open(path, framework="numpy") as file:  # checks the header and the length
-            about = file.metadata() or {}
-            is_ours = about.get("format") == FORMAT
-            starts_D = file.get_tensor("document_starts") if is_ours else np.empty(0)
-    except (SafetensorError, OSError) as error:
-        values, fix = f"{path}: {error}", "Pack the corpus again."
-        raise DataError("The file of blocks is damaged.", values, fix) from error
-    if not is_ours:
-        values = f"{path}: format {about.get('format')}"
-        raise DataError("The file does not hold blocks.", values, "Pack a corpus.")
+    about = read_header(path, "The file of blocks")[1]
+    if (found := about.get("format")) != FORMAT:
+        what = "The file does not hold blocks."
+        if found == FIRST_FORMAT:
+            what = "The blocks were packed by an earlier version, in another layout."
+        values = f"{path}: format {found}; this version reads: {FORMAT}"
+        raise DataError(what, values, "Pack the corpus again: stillage data plain-text pack.")
     if tokenizer and about["tokenizer"] and about["tokenizer"] != tokenizer:
         values = f"{path}: {about['tokenizer'][:12]}; the model's: {tokenizer[:12]}"
         fix = "Pack the corpus with this one."
         raise DataError("The blocks were made with another tokenizer.", values, fix)
-    with path.open("rb") as handle:
-        length = int.from_bytes(handle.read(8), "little")
-        entry = json.loads(handle.read(length))["blocks"]
-    kind = {"U16": "<u2", "I32": "<i4"}[entry["dtype"]]
-    first, count = 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
+    file = open_tokens(path, "The file of blocks")
+    block_tokens = int(about["block_tokens"])
+    count, dropped = divmod(len(file.tokens_T), block_tokens)
+    end = count * block_tokens
+    starts_D = file.offsets_D[:-1]
     return Blocks(
         path=path,
-        blocks_NT=np.memmap(path, dtype=kind, mode="r", offset=first, shape=count),
-        document_starts_D=starts_D,
-        documents=int(about["documents"]),
-        dropped_tokens=int(about["dropped_tokens"]),
+        blocks_NT=file.tokens_T[:end].reshape(count, block_tokens),
+        document_starts_D=starts_D[starts_D < end],
+        documents=file.documents,
+        dropped_tokens=dropped,
         vocab_size=int(about["vocab_size"]),
         tokenizer=about["tokenizer"],
     )
@@ -157,43 +138,3 @@ def block_numbers(step: int, batch_size: int, count: int, seed: int) -> Array:
 def _order(count: int, seed: int, epoch: int) -> Array:
     """The order of the blocks in one epoch, int64[count]."""
     return generator(seed, "plain text", epoch).permutation(count)
-
-
-def _check_ids(ids: Array, vocab_size: int, document: int) -> None:
-    """Refuse an id that the vocabulary does not have."""
-    if len(ids) and (ids.min() < 0 or ids.max() >= vocab_size):
-        span = f"document {document}: ids from {ids.min()} to {ids.max()}"
-        fix = "Use the tokenizer that made the ids."
-        values = f"{span}; vocabulary: {vocab_size}"
-        raise DataError("A token id is outside the vocabulary.", values, fix)
-
-
-def _finish(
-    handle: BinaryIO,
-    shape: tuple[int, int],
-    kind: np.dtype,
-    starts_D: Array,
-    about: Mapping[str, object],
-) -> None:
-    """Cut off the partial block, append the document starts, and fill the header in."""
-    end = shape[0] * shape[1] * kind.itemsize
-    handle.seek(8 + HEADER + end)
-    handle.truncate()
-    handle.write(starts_D.tobytes())
-    header = {
-        "__metadata__": {"format": FORMAT} | {name: str(value) for name, value in about.items()},
-        "blocks": {
-            "dtype": {2: "U16", 4: "I32"}[kind.itemsize],
-            "shape": shape,
-            "data_offsets": [0, end],
-        },
-        "document_starts": {
-            "dtype": "I64",
-            "shape": starts_D.shape,
-            "data_offsets": [end, end + starts_D.nbytes],
-        },
-    }
-    text = json.dumps(header).encode()
-    assert len(text) <= HEADER
-    handle.seek(0)
-    handle.write(HEADER.to_bytes(8, "little") + text.ljust(HEADER))

@@ -54,14 +54,32 @@ def write_tokens(
 
     Memory: one document, and eight bytes for each. DataError for an id outside the vocabulary.
     """
+    batches = ((ids, np.array([len(ids)])) for ids in documents)
+    return write_batches(path, batches, vocab_size=vocab_size, about=about)
+
+
+def write_batches(
+    path: Path,
+    batches: Iterable[tuple[Array, Array]],
+    *,
+    vocab_size: int,
+    about: Mapping[str, object],
+) -> tuple[int, int]:
+    """Write as `write_tokens` does, many documents at a time.
+
+    batches: (ids of several documents, one after the other; the length of each).
+    """
     kind, offsets, total = token_type(vocab_size), array("q", [0]), 0
     with atomic(path) as temporary, temporary.open("wb") as handle:
         handle.write(b" " * (8 + HEADER))
-        for ids in documents:
-            check_ids(ids, vocab_size, f"document {len(offsets) - 1}")
-            handle.write(np.ascontiguousarray(ids, dtype=kind).tobytes())
+        for ids, lengths_D in batches:
+            first, many = len(offsets) - 1, len(lengths_D)
+            which = f"document {first}" if many == 1 else f"documents {first} to {first + many - 1}"
+            check_ids(ids, vocab_size, which)
+            handle.write(np.ascontiguousarray(ids, dtype=kind).data)
+            offsets.frombytes((total + np.cumsum(lengths_D, dtype=np.int64)).tobytes())
             total += len(ids)
-            offsets.append(total)
+            assert offsets[-1] == total
         shapes = {"tokens": (kind, (total,)), "offsets": (np.dtype("<u8"), (len(offsets),))}
         handle.write(np.array(offsets, dtype="<u8").tobytes())
         handle.seek(0)

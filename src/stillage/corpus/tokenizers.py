@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from stillage.errors import ModelError
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 
@@ -17,12 +18,21 @@ def rules_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 
     What a call sets (truncation, padding) does not count: every call of ours sets it.
     """
-    rules = cast("PreTrainedTokenizerFast", tokenizer).backend_tokenizer
+    return backend_hash(cast("PreTrainedTokenizerFast", tokenizer).backend_tokenizer)
+
+
+def backend_hash(rules: Tokenizer) -> str:
+    """Hash the tokenizer within a fast one, or a tokenizer.json, as `rules_hash` does."""
     if rules.truncation is not None or rules.padding is not None:
         rules = type(rules).from_str(rules.to_str())
         rules.no_truncation()
         rules.no_padding()
     return hashlib.sha256(rules.to_str().encode()).hexdigest()
+
+
+def largest_id(rules: Tokenizer) -> int:
+    """The largest id that a tokenizer gives; beyond its size where the ids have gaps."""
+    return max(rules.get_vocab(with_added_tokens=True).values(), default=0)
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase, *, chat_template: bool = True) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from stillage.corpus.sources import SUFFIXES, check_format, folder_and_part, is_pattern
+from stillage.corpus.sources import check_format, folder_and_part, is_data, is_pattern
 from stillage.data.from_config import SYNTHETIC
 from stillage.data.parallel_text import parallel_files
 from stillage.errors import DataError
@@ -32,7 +32,7 @@ def outside_data(config: Config) -> dict[str, str]:
         return hashed(file for pair in pairs for file in pair)
     found: dict[str, str] = {}
     for source in sources:
-        looks_local = source.startswith((".", "/", "~")) or Path(source).suffix in SUFFIXES
+        looks_local = source.startswith((".", "/", "~")) or is_data(Path(source))
         if looks_local and not folder_and_part(source)[0].exists() and not is_pattern(source):
             fix = "Check the path in data.source or data.files."
             raise DataError("A data file is missing.", f"not there: {source}", fix)
