@@ -171,7 +171,9 @@ def test_what_cannot_be_is_refused() -> None:
 def test_a_corpus_of_shards_gives_the_same(tmp_path: Path) -> None:
     documents = [[1, 2, 3, 4], [], [5, 1, 2, 3], [2, 3, 4, 4, 4, 4], [1]]
     for count in (1, 2, 5):
-        corpus = make_shards(tmp_path / str(count), documents, vocab_size=9, shard_documents=count)
+        corpus = make_shards(
+            tmp_path / str(count), documents, vocab_size=70_000, shard_documents=count
+        )
         with pytest.raises(DataError, match="not indexed"):
             corpus_repeats(corpus, min_length=1)
         index_shards(corpus)

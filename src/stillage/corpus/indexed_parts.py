@@ -43,8 +43,7 @@ def sorted_arrays(tokens: Array, offsets: Array) -> Joined:
     check_ids(tokens, LARGEST_VOCABULARY, "tokens")
     offsets_D = offsets.astype(np.int64)
     check_offsets(offsets_D, len(tokens), "offsets")
-    kind = np.uint16 if tokens.dtype.itemsize <= 2 else np.uint32
-    tokens_T = np.ascontiguousarray(tokens, dtype=kind)
+    tokens_T = np.ascontiguousarray(tokens, dtype=np.uint32)
     suffixes_T, lcp_T = suffix_array(tokens_T, offsets_D)
     part = Part(tokens_T=tokens_T, offsets_D=offsets_D, suffixes_T=suffixes_T, lcp_T=lcp_T)
     return join_parts([part])

@@ -66,9 +66,10 @@ def join_parts(parts: Sequence[Part]) -> Joined:
     every = np.arange(0, firsts_K[-1], STEP, dtype=np.int64)
     coarse = np.searchsorted(offsets_D, every, side="right") - 1
     coarse = np.append(coarse, max(0, len(offsets_D) - 2)).astype(np.int64)
-    tokens, starts_K = one_window([part.tokens_T for part in parts])
+    halves, is_wide, starts_K = one_window([part.tokens_T for part in parts])
     places = Places(
-        tokens=tokens,
+        halves=halves,
+        is_wide=is_wide,
         bases_K=starts_K - firsts_K[:-1],
         firsts_K=firsts_K,
         offsets_D=offsets_D,
@@ -85,31 +86,22 @@ class Window:
     __array_interface__: dict[str, Any] = field(repr=False)
 
 
-def one_window(arrays: Sequence[Array]) -> tuple[Array, Array]:
-    """One read-only array over the memory of several, and where each begins in it (int64).
+def one_window(arrays: Sequence[Array]) -> tuple[Array, bool, Array]:
+    """The memory of arrays of tokens as one array: (halves, is_wide, starts_K); see `Places`.
 
-    Compiled loops take one array, not any number of mapped files. What lies between the arrays is
-    not theirs and is never read.
+    Read-only. Compiled loops take one array, not any number of mapped files. What lies between the
+    arrays is not theirs and is never read.
     """
-    kind = np.result_type(*arrays) if arrays else np.dtype("<u2")
-    kept = [np.ascontiguousarray(ids, dtype=kind) for ids in arrays]
-    kept = [ids if ids.ctypes.data % kind.itemsize == 0 else ids.copy() for ids in kept]
-    full = [ids for ids in kept if len(ids)]
-    if not full:
-        empty = np.zeros(0, dtype=kind)
-        empty.flags.writeable = False
-        return empty, np.zeros(len(arrays), dtype=np.int64)
+    is_wide = any(ids.dtype.itemsize > 2 for ids in arrays)
+    kind = np.dtype("<u4" if is_wide else "<u2")
+    kept = [np.require(ids, kind, ["C", "A"]) for ids in arrays]
+    full = [ids for ids in kept if len(ids)] or [np.zeros(1, dtype=kind)]
     low = min(ids.ctypes.data for ids in full)
     high = max(ids.ctypes.data + ids.nbytes for ids in full)
-    interface = {
-        "data": (low, True),
-        "shape": ((high - low) // kind.itemsize,),
-        "typestr": kind.str,
-        "version": 3,
-    }
+    interface = {"data": (low, True), "shape": ((high - low) // 2,), "typestr": "<u2", "version": 3}
     starts = [(ids.ctypes.data - low) // kind.itemsize if len(ids) else 0 for ids in kept]
-    window = np.asarray(Window(arrays=kept, __array_interface__=interface))
-    return window, np.array(starts, dtype=np.int64)
+    window = np.asarray(Window(arrays=full, __array_interface__=interface))
+    return window, is_wide, np.array(starts, dtype=np.int64)
 
 
 def merged_suffixes(joined: Joined, block: int = BLOCK) -> Iterator[tuple[Array, Array]]:

@@ -1,7 +1,6 @@
 """Compiled loops that merge suffix arrays; imported only where they run (numba compiles them).
 
-Positions are counted through all parts. A token at position g of part k stands at
-tokens[bases[k] + g].
+Positions are counted through all parts. The token at position g of part k stands at bases_K[k] + g.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ RUN = 256  # tokens between two places at which the end of a common run is remem
 class Places(NamedTuple):
     """Where the tokens and the documents of all parts are."""
 
-    tokens: Array  # uint16 or uint32: one window over the memory of all parts
+    halves: Array  # uint16: one window over the memory of all parts
+    is_wide: bool  # a token takes two of them, the lower half first
     bases_K: Array  # int64
     firsts_K: Array  # int64 [K + 1]: the first position of each part, and the end
     offsets_D: Array  # int64 [D + 1]: where each document of the corpus begins
@@ -52,6 +52,14 @@ class Runs(NamedTuple):
     distance_N: Array  # int64: from a run to its copy; 0: free
     block_N: Array  # int64: the run covers position block * RUN
     end_N: Array  # int64: the first position at which they differ, or a document ends
+
+
+@njit
+def token_at(places: Places, place: int) -> int:
+    """The token that stands at a place. One code for both widths: a compilation takes seconds."""
+    if not places.is_wide:
+        return int(places.halves[place])
+    return int(places.halves[2 * place]) | int(places.halves[2 * place + 1]) << 16
 
 
 @njit
@@ -90,8 +98,8 @@ def slot_of(distance: int, block: int, size: int) -> int:
 
 @njit
 def common_tokens(
-    tokens: Array,
-    places: tuple[int, int],
+    places: Places,
+    pair: tuple[int, int],
     positions: tuple[int, int],
     known: int,
     most: int,
@@ -99,14 +107,14 @@ def common_tokens(
 ) -> int:
     """How many tokens two suffixes share, where `known` are and `most` can be.
 
-    places: where they stand in `tokens`. Compared once, a long common run is looked up afterwards:
+    pair: the places where they stand. Compared once, a long common run is looked up afterwards:
     copies of one long text cost a comparison of their tokens, not one for each of their suffixes.
     """
     first, distance = positions[0], positions[1] - positions[0]
     at, size, unknown_from = known, len(runs.end_N), -1
     while True:
         stop = min(most, ((first + at) // RUN + 1) * RUN - first)
-        while at < stop and tokens[places[0] + at] == tokens[places[1] + at]:
+        while at < stop and token_at(places, pair[0] + at) == token_at(places, pair[1] + at):
             at += 1
         if at < stop or at == most:
             break
@@ -144,10 +152,10 @@ def play(places: Places, heads: Heads, runs: Runs, a: int, b: int) -> int:
     length, other = heads.end_K[a] - first, heads.end_K[b] - second
     at = (places.bases_K[a] + first, places.bases_K[b] + second)
     most = min(length, other)
-    common = common_tokens(places.tokens, at, (first, second), known, most, runs)
+    common = common_tokens(places, at, (first, second), known, most, runs)
     is_first = length <= other  # a document's end is smaller than any token; ties by position
     if common < most:
-        is_first = places.tokens[at[0] + common] < places.tokens[at[1] + common]
+        is_first = token_at(places, at[0] + common) < token_at(places, at[1] + common)
     winner, loser = (a, b) if is_first else (b, a)
     heads.common_K[loser] = common
     return winner

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from numba import njit
 
-from stillage.corpus.merge_kernels import Places, document_of, part_of
+from stillage.corpus.merge_kernels import Places, document_of, part_of, token_at
 from stillage.types import Array
 
 SEVERAL = -1  # the occurrences have different tokens before them, or one begins its document
@@ -49,7 +49,7 @@ def token_before(position: int, document: int, places: Places) -> int:
     if places.offsets_D[document] == position:
         return SEVERAL
     base = places.bases_K[part_of(position, places.firsts_K)]
-    return int(places.tokens[base + position - 1])
+    return token_at(places, base + position - 1)
 
 
 @njit
