@@ -44,7 +44,7 @@ TINY = Study(
     part_counts=(2, 4, 8),
     totals=(40, 80, 160),
     queries=200,
-    targets=12,
+    targets=20,
     shard_tokens=75_000,
     rules=("exact", "ngram:50"),
 )

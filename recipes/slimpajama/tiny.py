@@ -4,7 +4,7 @@ python recipes/slimpajama/tiny.py OUT
 
 OUT/train/chunk1..10/example_train_0.jsonl.zst and _1: fields text and meta, 500 documents of 150
 words each; OUT/tokenizer.json: a word a token; OUT/planted.json: near-duplicates of each sequence.
-12 sequences of 100 words each stand 40, 80 and 160 times in all, as often in each part; near-duplicates have
+20 sequences of 100 words each stand 40, 80 and 160 times in all, as often in each part; near-duplicates have
 1 to 60 other words.
 """
 
@@ -21,7 +21,7 @@ from stillage.rng import generator
 from stillage.run.folder import atomic, write_json
 
 PARTS, DOCUMENTS, WORDS, LENGTH, VOCABULARY = 20, 500, 150, 100, 2000
-TOTALS, EACH = (40, 80, 160), 12
+TOTALS, EACH = (40, 80, 160), 20
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
             for part in range(PARTS):
                 for _ in range(total // PARTS):
                     plant(part, words)
-            changed = rng.integers(1, 61, size=rng.poisson(total * rng.lognormal(-0.5, 1) / 2))
+            changed = rng.integers(1, 61, size=rng.poisson(total * rng.lognormal(-0.125, 0.5) / 2))
             for number in changed.tolist():
                 near, places = words.copy(), rng.choice(LENGTH, number, replace=False)
                 near[places] = (near[places] + rng.integers(1, VOCABULARY, number)) % VOCABULARY

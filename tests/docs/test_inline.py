@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 from pathlib import Path
 
@@ -38,11 +39,18 @@ def spans(page: str) -> list[str]:
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
 
 
+def corpus_settings() -> list[type]:
+    """The settings of every action on a corpus."""
+    files = sorted((ROOT / "src" / "stillage" / "cli").glob("corpus_*.py"))
+    return [importlib.import_module(f"stillage.cli.{file.stem}").Settings for file in files]
+
+
 def known_flags() -> set[str]:
     """Every flag of every verb, in the spelling of the docs."""
+    plain = [kind for _, kind, _ in ACTIONS.values()]
     own = {
         field.name
-        for kind in (Comparison, Matrix, Ask, *(kind for _, kind, _ in ACTIONS.values()))
+        for kind in (Comparison, Matrix, Ask, *plain, *corpus_settings())
         for field in dataclasses.fields(kind)
     }
     groups = {name.rsplit(".", 1)[0] for name in setting_kinds() if "." in name}

@@ -22,6 +22,7 @@ STYLES = (
     SPARE,
     LOOKS["student_minimal"],  # the first one's colour on a dark page
 )
+NARROW = 1000  # times the floor: below, 2 and 5 are written too
 COLUMNS = ("rule", "reading", "bucket", "distance", "mean", "low", "high")
 
 
@@ -118,12 +119,14 @@ def lowest(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
 
 def whole_numbers(axes: Axes, floor: float) -> None:
     """Write 1,000 on the axis, not a power of ten, and 0 on its floor."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     def words(value: float, _place: int) -> str:
         return amount(value) if value > 1.001 * floor else "0"
 
+    axes.set_ylim(bottom=floor)
+    if axes.get_ylim()[1] < NARROW * floor:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(words))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    axes.set_ylim(bottom=floor)

@@ -61,7 +61,8 @@ def corpus_page(view: CorpusView, drawn: Sequence[Picture], rows: pa.Table) -> s
     from markupsafe import Markup
 
     figures = {picture.name: Markup(picture.svg) for picture in drawn}
-    band = f"Bands: {100 * view.level:g} % intervals."
+    has_limits = any(row["low"] >= 0 for row in view.before.counts)
+    band = f"Bands: {100 * view.level:g} % intervals." if has_limits else "Too few for intervals."
     metrics = [
         {
             "figure": figures[f"near_{metric}"],
