@@ -18,7 +18,7 @@ from stillage.types import Array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stillage.corpus.near_plan import Metric, Mode, NearPlan, Tables
+    from stillage.corpus.near_plan import Metric, Mode, NearPlan
 
 BATCH = 1 << 19  # tokens looked through at a time
 SAMPLE_PIECES, SAMPLE_TOKENS = 64, 1 << 19  # of the text, to choose a filter by
@@ -55,7 +55,7 @@ def scan(
     """
     if metric == "both":
         raise ConfigError("A table holds one metric.", "metric: both", "Ask for each in turn.")
-    found = find_near(
+    found = scan_with_plan(
         tokens,
         offsets,
         plan_scan(tokens, offsets, targets, max_distance=max_distance, metric=metric, mode=mode),
@@ -83,7 +83,7 @@ def plan_scan(
     return near_plan(targets_NM, int(max_distance), metric, mode, sample_of(tokens))
 
 
-def find_near(
+def scan_with_plan(
     tokens: Array, offsets: Array, plan: NearPlan, *, suppress_overlaps: bool = True
 ) -> pa.Table:
     """Search documents as `scan` does, with a plan; `metric` (text) is a column too.
@@ -186,7 +186,7 @@ def _batches(tokens: Array, offsets: Array, plan: NearPlan) -> Iterator[tuple[in
     for low in range(0, len(tokens), BATCH):
         high = min(low + BATCH, len(tokens))
         first = max(0, low - plan.longest + 1)
-        ids_T = as_ids(tokens[first:high])
+        ids_T = plan.numbered(as_ids(tokens[first:high]))
         documents = slice(
             np.searchsorted(offsets, first, side="right") - 1,
             np.searchsorted(offsets, high, side="left") + 1,
@@ -216,8 +216,7 @@ def _regions(ids_T: Array, low: int, plan: NearPlan) -> Array:
 
     low: the first end that this batch answers for.
     """
-    from stillage.corpus.count_filter import candidates
-    from stillage.corpus.near_plan import GROUP
+    from stillage.corpus.count_filter import BLOCK_TOKENS, GROUP, candidates
     from stillage.corpus.seed_filter import seeds_found
 
     length, most = plan.targets_NM.shape[1], plan.max_distance
@@ -233,8 +232,7 @@ def _regions(ids_T: Array, low: int, plan: NearPlan) -> Array:
     parts = []
     for group, counters in enumerate(plan.counters):
         block, target = candidates(ids_T, counters)
-        first = block * counters.block_tokens
-        last = first + counters.block_tokens - 1
+        first, last = block * BLOCK_TOKENS, block * BLOCK_TOKENS + BLOCK_TOKENS - 1
         parts.append(merged(target + group * GROUP, first, last, low, len(ids_T) - 1))
     return np.concatenate(parts)
 
@@ -282,7 +280,7 @@ def _table(tokens: Array, offsets: Array, hits_H4: Array, plan: NearPlan) -> pa.
     if plan.backwards is not None:
         anywhere = metric == LEVENSHTEIN
         first_H = offsets[document[anywhere]]
-        start[anywhere] = _starts(tokens, first_H, hits_H4[anywhere], plan.backwards)
+        start[anywhere] = _starts(tokens, first_H, hits_H4[anywhere], plan)
     first = offsets[document]
     order = np.lexsort((end, start, document, metric, target))
     columns = {
@@ -296,17 +294,18 @@ def _table(tokens: Array, offsets: Array, hits_H4: Array, plan: NearPlan) -> pa.
     return pa.table(columns)
 
 
-def _starts(tokens: Array, first_H: Array, hits_H4: Array, backwards: Tables) -> Array:
+def _starts(tokens: Array, first_H: Array, hits_H4: Array, plan: NearPlan) -> Array:
     """Where pieces of any length begin, in the text.
 
     first_H: where their documents begin. A piece at a time: the text may be larger than memory.
     """
     from stillage.corpus.near_kernels import earliest_start
 
-    length = backwards[-1].shape[1]
+    assert plan.backwards is not None
+    length = plan.targets_NM.shape[1]
     start_H = np.empty(len(hits_H4), dtype=np.int64)
     for hit, (target, _, end, distance) in enumerate(hits_H4.tolist()):
         low = max(int(first_H[hit]), end + 1 - length - distance)
-        ids_T = as_ids(tokens[low : end + 1])
-        start_H[hit] = low + earliest_start(ids_T, target, distance, backwards)
+        ids_T = plan.numbered(as_ids(tokens[low : end + 1]))
+        start_H[hit] = low + earliest_start(ids_T, target, distance, plan.backwards)
     return start_H

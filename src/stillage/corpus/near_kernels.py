@@ -43,7 +43,7 @@ def fill_slots(keys_S: Array, local_S: Array, tokens_L: Array) -> None:
 
 
 @njit(nogil=True)
-def hash_slot(token: int) -> int:
+def hash_slot(token: int) -> np.uint32:
     """Spread token ids over 32 bits."""
     mixed = np.uint32(token) * np.uint32(2654435769)
     return mixed ^ (mixed >> np.uint32(15))
@@ -107,7 +107,7 @@ def near_windows(
                     if metrics & LEVENSHTEIN and at >= skip:
                         window = local[begin : at + 1]
                         sweep(masks_NLW[target], length, window, AT_THE_FIRST, scores)
-                        distance = scores[length - 1]
+                        distance = int(scores[length - 1])
                         skip = at + max(1, (distance - most + 1) // 2)
                         if distance <= most:
                             if found < hits_H4.shape[0]:
@@ -131,7 +131,8 @@ def near_pieces(
     """Find every end in a region where some piece, of any length, is near its target.
 
     As `near_windows`, for Levenshtein distance alone; the distance is the least of all pieces with
-    that end. A piece near a target is at most m + k tokens long.
+    that end. A piece near a target is at most m + k tokens long; its last m tokens hold m - k of
+    the target's (`count_filter`).
     """
     keys_NS, local_NS, needs_NL, masks_NLW, targets_NM = tables
     most = limits[0]
@@ -158,8 +159,8 @@ def near_pieces(
                 number = local[at]
                 overlap += counts[number] < needs[number]
                 counts[number] += 1
-                if at >= longest:
-                    gone = local[at - longest]
+                if at >= length:
+                    gone = local[at - length]
                     counts[gone] -= 1
                     overlap -= counts[gone] < needs[gone]
                 if overlap >= length - most:

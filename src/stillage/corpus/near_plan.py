@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from stillage.corpus.count_filter import CountFilter, candidates, count_filter
+from stillage.corpus.count_filter import GROUP, CountFilter, candidates, count_filter
 from stillage.corpus.near_kernels import HAMMING, LEVENSHTEIN, fill_slots
 from stillage.corpus.seed_filter import SeedFilter, seed_filter, seeds_found
 from stillage.types import Array
@@ -19,14 +19,14 @@ METRICS: dict[Metric, int] = {
     "hamming": HAMMING,
     "both": LEVENSHTEIN | HAMMING,
 }
-GROUP = 512  # targets counted side by side: their counters stay in the nearest cache
-NEEDS = (6, 8, 12, 16, 20, 25, 30, 40, 50, 70)
-"""Thresholds t that the planner tries, and m - k, the largest."""
+SHARES = (1, 2, 4)
+"""Thresholds t that the planner tries: m - k, all that can be asked for, and parts of it."""
 MIN_SEED = 2  # tokens of a piece; single tokens are better counted
+LARGEST_TABLE = 1 << 20  # of ids; beyond, tokens are numbered by search
 SAMPLE = 1 << 16  # tokens on which filters are compared
 
-# nanoseconds on one core of 2023, for choosing alone; no result depends on them
-TOKEN_NS, ROW_WORD_NS, CANDIDATE_NS, SEED_TOKEN_NS = 3.0, 0.25, 400.0, 4.0
+# nanoseconds on one core of 2023, for choosing alone: no result depends on them
+TOKEN_NS, WORD_NS, CANDIDATE_NS, SEED_TOKEN_NS = 3.0, 1.4, 400.0, 4.0
 
 Tables = tuple[Array, Array, Array, Array, Array]
 """Of N targets of m tokens with at most L distinct ones, what `near_kernels` reads: a hash table of
@@ -39,7 +39,8 @@ often each occurs ([N, L + 1]), where (bits, uint64 [N, L + 1, words]), and the 
 class NearPlan:
     """All that a search needs of its targets."""
 
-    targets_NM: Array  # uint32
+    targets_NM: Array  # uint32, as `numbered`
+    known_U: Array | None  # ids of all targets, sorted, where the largest is too large for a table
     max_distance: int
     metric: Metric
     mode: Mode
@@ -53,6 +54,10 @@ class NearPlan:
         """Tokens of the longest piece of text that may be near a target."""
         length = self.targets_NM.shape[1]
         return length if self.mode == "window" else length + self.max_distance
+
+    def numbered(self, ids_T: Array) -> Array:
+        """Token ids, uint32, as the targets' are: 0 for what no target has, where numbered anew."""
+        return ids_T if self.known_U is None else _numbered(ids_T, self.known_U)
 
     def summary(self) -> str:
         """One line: how the text is filtered."""
@@ -70,13 +75,18 @@ def near_plan(
 
     targets_NM, sample_T: uint32. What is found does not depend on the choice.
     """
+    known_U = np.unique(targets_NM)
+    if known_U[-1] < LARGEST_TABLE:
+        known_U = None
+    else:
+        targets_NM, sample_T = _numbered(targets_NM, known_U), _numbered(sample_T, known_U)
     distinct, counts = np.unique(sample_T, return_counts=True)
     frequency_NM = np.zeros(targets_NM.shape)
     if len(distinct):
         at = np.minimum(np.searchsorted(distinct, targets_NM), len(distinct) - 1)
         known = distinct[at] == targets_NM
         frequency_NM[known] = counts[at[known]] / len(sample_T)
-    counters, counting = _counters(targets_NM, frequency_NM, max_distance, mode, sample_T[:SAMPLE])
+    counters, counting = _counters(targets_NM, frequency_NM, max_distance, sample_T[:SAMPLE])
     seeds = None
     if targets_NM.shape[1] // (max_distance + 1) >= MIN_SEED:
         seeds = seed_filter(targets_NM, max_distance + 1, frequency_NM)
@@ -86,6 +96,7 @@ def near_plan(
             seeds = None
     return NearPlan(
         targets_NM=targets_NM,
+        known_U=known_U,
         max_distance=max_distance,
         metric=metric,
         mode=mode,
@@ -96,24 +107,29 @@ def near_plan(
     )
 
 
+def _numbered(ids: Array, known_U: Array) -> Array:
+    """Number ids 1 and up, in the order of the known ones; 0: unknown."""
+    place = np.minimum(np.searchsorted(known_U, ids), len(known_U) - 1)
+    return np.where(known_U[place] == ids, place + 1, 0).astype(np.uint32)
+
+
 def _counters(
-    targets_NM: Array, frequency_NM: Array, max_distance: int, mode: Mode, sample_T: Array
+    targets_NM: Array, frequency_NM: Array, max_distance: int, sample_T: Array
 ) -> tuple[tuple[CountFilter, ...], float]:
     """The counters with the threshold that costs least, and their cost, ns a token.
 
     None, at infinite cost, where the limit allows every place.
     """
     length = targets_NM.shape[1]
-    longest = length if mode == "window" else length + max_distance
 
     def group(at: int, need: int) -> CountFilter:
         part = slice(at, at + GROUP)
         chosen = rarest_tokens(targets_NM[part], frequency_NM[part], max_distance + need)
-        return count_filter(chosen, np.full(len(chosen), need), longest=longest)
+        return count_filter(chosen, np.full(len(chosen), need), length=length)
 
     groups = range(0, len(targets_NM), GROUP)
     most = length - max_distance
-    needs = sorted({min(need, most) for need in NEEDS}) if most > 0 else []
+    needs = sorted({max(1, most // share) for share in SHARES}) if most > 0 else []
     costs = {need: counting_ns(group(0, need), sample_T) for need in needs}
     if not costs:
         return (), np.inf
@@ -131,11 +147,8 @@ def counting_ns(counters: CountFilter, sample_T: Array) -> float:
     """Guess the nanoseconds a token that counting costs, candidates included."""
     if not len(sample_T):
         return 0.0
-    in_table = sample_T[sample_T < len(counters.class_V)]
-    counted = np.count_nonzero(counters.class_V[in_table]) / len(sample_T)
     found = len(candidates(sample_T, counters)[0]) / len(sample_T)
-    row = ROW_WORD_NS * len(counters.start_W)
-    return TOKEN_NS + (counted + 1 / counters.block_tokens) * row + found * CANDIDATE_NS
+    return TOKEN_NS + WORD_NS * counters.rows_RW.shape[1] + found * CANDIDATE_NS
 
 
 def seeding_ns(seeds: SeedFilter, sample_T: Array) -> float:
