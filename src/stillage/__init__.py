@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from stillage import corpus
     from stillage.face import losses
     from stillage.face.answering import generate_texts
     from stillage.face.calls import audit_models, distill_student, run_experiment
@@ -21,6 +22,8 @@ else:
         """Import a public name when it is first asked for."""
         import importlib
 
+        if name in ROOMS:
+            return importlib.import_module(f"stillage.{name}")
         if name not in HOMES:
             raise AttributeError(f"module 'stillage' has no attribute {name!r}")
         home = importlib.import_module(f"stillage.face.{HOMES[name]}")
@@ -30,6 +33,7 @@ else:
 __all__ = [
     "Run",
     "audit_models",
+    "corpus",
     "distill_student",
     "evaluate_model",
     "generate_texts",
@@ -46,6 +50,8 @@ HOMES = {
     "run_experiment": "calls",
 }
 """Public name -> its module in stillage.face."""
+ROOMS = ("corpus",)
+"""Rooms that are public names themselves, with functions of their own."""
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from stillage.corpus import scan_ray
 from stillage.corpus.scan import Hands, do_scan, plan_corpus_scan
 from stillage.corpus.scan_plan import ScanSettings
 from stillage.corpus.shards import open_shards
-from stillage.errors import CapabilityError
+from stillage.errors import CapabilityError, ConfigError
 from stillage.rng import generator
 
 RNG = generator(2, "scan tests")
@@ -74,3 +74,9 @@ def test_a_node_is_removed_and_the_files_are_those_of_a_scan_alone(
     assert files_of(out) == files_of(tmp_path / "alone")
     assert len(said) == len(planned.parts) > 100
     assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "foo bar", "ray://127.0.0.1:1", "127.0.0.1:port"])
+def test_an_address_where_nobody_answers_is_refused_at_once(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"No ray cluster[\s\S]*ray start"):
+        scan_ray.check_address(address)

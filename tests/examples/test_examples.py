@@ -44,7 +44,7 @@ def notebook_code() -> list[str]:
 def test_each_is_short() -> None:
     lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
     lines[NOTEBOOK.name] = len("\n".join(notebook_code()).splitlines())
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert {name: count for name, count in lines.items() if count >= 60} == {}
 
 
@@ -105,6 +105,13 @@ def test_the_divergence_of_the_plugin_is_one() -> None:
     expected = 0.5 * (p.exp().sqrt() - q.exp().sqrt()).square().sum(-1)
     assert torch.allclose(hellinger(p, q), expected)
     assert torch.allclose(hellinger(p, p), torch.zeros(5, dtype=torch.float64))
+
+
+def test_near_copies_are_found_however_they_were_changed() -> None:
+    copies, repeated = example("near_copies").main()
+    assert [(document, distance) for document, distance, _ in copies] == [(0, 0), (1, 3)]
+    assert copies[1][2] == "the owl and the old cat went to sea in a pea green boat"
+    assert (3, "they took some honey") in repeated
 
 
 def test_the_notebook_runs_from_top_to_bottom(

@@ -47,7 +47,7 @@ def test_what_is_typed_is_what_there_is() -> None:
         if node.module
     }
     assert typed == st.HOMES
-    assert sorted(typed) == sorted(st.__all__) and set(st.__all__) <= set(dir(st))
+    assert sorted([*typed, *st.ROOMS]) == sorted(st.__all__) and set(st.__all__) <= set(dir(st))
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
@@ -73,11 +73,12 @@ def test_every_function_works_twice_after_every_module_was_imported(
     names = import_everything()
     assert len(names) > 100
     rooms = {name.split(".")[1] for name in names}
-    assert not rooms & set(st.__all__)
+    assert rooms & set(st.__all__) == set(st.ROOMS)
     student, teacher = (tiny.student, tiny.tokenizer), tiny.folder("teacher")
     small = {"data.template": "raw", "threads": 1}
     for _ in range(2):
         assert isinstance(st.losses, ModuleType) and "fkl" in st.losses.DIVERGENCES
+        assert st.corpus.find_near(["a b"], ["b"], max_distance=0)["document"].to_pylist() == [0]
         run = st.audit_models(
             student, members=rows(0, 20), nonmembers=rows(20, 40), attacks=["loss"], settings=quick
         )
@@ -102,7 +103,10 @@ def test_every_function_works_twice_after_every_module_was_imported(
 
 def test_the_public_names_need_no_environment(tmp_path: Path) -> None:
     """A fresh process, elsewhere, with nothing but the package."""
-    code = "import stillage as st; print(st.losses.forward_kl.__name__, st.Run.__name__)"
+    code = (
+        "import stillage as st; print(st.losses.forward_kl.__name__, st.Run.__name__, "
+        "st.corpus.find_near.__name__)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -111,4 +115,4 @@ def test_the_public_names_need_no_environment(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )
-    assert done.stdout.split() == ["forward_kl", "Run"]
+    assert done.stdout.split() == ["forward_kl", "Run", "find_near"]

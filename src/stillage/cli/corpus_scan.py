@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from stillage.corpus.scan_plan import ScanSettings
 
 NAMES = ("SHARDS",)
-NO_LIMIT = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +23,8 @@ class Settings:
 
     targets: str = ""
     """Sequences to look for, all of one length: the --out of `corpus targets`, or JSON lines."""
-    max_distance: int = NO_LIMIT
-    """How many tokens may differ; -1: not given, and it has to be."""
+    max_distance: int | None = None
+    """How many tokens may differ; 0: exact copies."""
     out: str = ""
     """The folder for what is found; the same command again continues there."""
     metric: Literal["levenshtein", "hamming", "both"] = "levenshtein"
@@ -35,7 +34,7 @@ class Settings:
     keep_overlaps: bool = False
     """Keep every piece; otherwise of overlapping ones the nearest, the earliest on ties."""
     jobs: int = 0
-    """Processes on this machine; 0: one a core."""
+    """Processes on this machine; 0: one a core, fewer where there is little to scan."""
     ray: str = ""
     """Scan on a ray cluster: its HOST:PORT, or auto for the one that runs here, or a new one."""
     sample: float = 1.0
@@ -83,13 +82,13 @@ def scan_settings(chosen: Settings) -> ScanSettings:
 
     absent = [name for name in ("targets", "out") if not getattr(chosen, name)]
     absent = [name for name in absent if not (name == "out" and chosen.dry_run)]
-    absent += ["max-distance"] if chosen.max_distance == NO_LIMIT else []
-    if absent:
+    absent += ["max-distance"] if chosen.max_distance is None else []
+    if absent or chosen.max_distance is None:
         given = f"not given: {', '.join(f'--{name}' for name in absent)}"
         fix = "stillage corpus scan SHARDS --targets F --max-distance K --out DIR"
         raise ConfigError("What is to be looked for, how near, and written where?", given, fix)
     if chosen.jobs < 0:
-        raise ConfigError("No scan runs on such processes.", f"--jobs {chosen.jobs}", "0: all.")
+        raise ConfigError("No scan runs on such processes.", f"--jobs {chosen.jobs}", "0: by size.")
     return ScanSettings(
         max_distance=chosen.max_distance,
         metric=chosen.metric,

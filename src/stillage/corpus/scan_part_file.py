@@ -129,3 +129,9 @@ def metric_codes(rows: pa.Table) -> Array:
         known = [METRICS.index(name) for name in chunk.dictionary.to_pylist()]
         codes.append(np.array(known, dtype=np.int8)[chunk.indices.to_numpy()])
     return np.concatenate(codes)
+
+
+def in_order(hits: pa.Table) -> pa.Table:
+    """Order rows by target, metric (levenshtein first), document, start, end."""
+    keys = [hits[name].to_numpy() for name in ("end", "start", "document")]
+    return hits.take(np.lexsort((*keys, metric_codes(hits), hits["target"].to_numpy())))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 from stillage.corpus.scan_parts import Part
 from stillage.corpus.scan_processes import Heard, facts_in
@@ -20,6 +22,7 @@ from stillage.corpus.scan_task import ScanJob, scanner
 from stillage.errors import CapabilityError, ConfigError, Interrupted, UserError, first_line
 
 AUTO = "auto"
+ANSWER_S = 10.0
 RETRIES = 20
 """How often a part is done again because its process or node died."""
 AHEAD = 2
@@ -48,21 +51,36 @@ def cluster(address: str, jobs: int) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    check_address(address)
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         ray.init(address=address, **quiet)
     except ConnectionError as error:
         if address != AUTO:
-            what, fix = "There is no ray cluster at this address.", "Give HOST:PORT, or auto."
-            raise ConfigError(what, f"--ray {address}: {first_line(error)}", fix) from error
+            raise no_cluster(address, error) from error
         ray.init(address="local", num_cpus=jobs, include_dashboard=False, **quiet)
-    except ValueError as error:
-        what, fix = "This is no address of a ray cluster.", "Give HOST:PORT, or auto."
-        raise ConfigError(what, f"--ray {address}: {first_line(error)}", fix) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Refuse an address where nobody answers: ray itself would try it for many minutes."""
+    if address == AUTO:
+        return
+    try:
+        place = urlsplit(address if "://" in address else f"ray://{address}")
+        socket.create_connection((place.hostname, place.port or 0), ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        raise no_cluster(address, error) from error
+
+
+def no_cluster(address: str, error: Exception) -> ConfigError:
+    """What is said of an address where there is no cluster."""
+    fix = "Give the HOST:PORT that `ray start --head` printed, or auto."
+    values = f"--ray {address}: {first_line(error)}"
+    return ConfigError("No ray cluster answers at this address.", values, fix)
 
 
 def on_ray(

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stillage.corpus.scan import MANIFEST
-from stillage.corpus.scan_part_file import join, metric_codes, read_part
+from stillage.corpus.scan_part_file import in_order, join, read_part
 from stillage.corpus.scan_plan import TARGETS, ScanPlan, read_plan, targets_hash
 from stillage.corpus.targets import read_targets
 from stillage.errors import DataError
@@ -80,9 +78,3 @@ def read_scan(folder: Path) -> Scan:
         hits=in_order(hits),
         manifest=manifest,
     )
-
-
-def in_order(hits: pa.Table) -> pa.Table:
-    """Order rows by target, metric (levenshtein first), document, start, end."""
-    keys = [hits[name].to_numpy() for name in ("end", "start", "document")]
-    return hits.take(np.lexsort((*keys, metric_codes(hits), hits["target"].to_numpy())))
