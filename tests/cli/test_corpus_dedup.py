@@ -13,8 +13,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from stillage.cli import main
+from stillage.cli.board import Board
+from stillage.cli.stoppable import stoppable
 from stillage.corpus import dedup_rules
 from stillage.corpus.shards import open_shards
+from stillage.run.stop import Stop, Stopped
 
 Printed = pytest.CaptureFixture[str]
 WORDS = ["zero", "a", "b", "c", "d", "e", "f", "g", "h", "i"]
@@ -25,6 +28,7 @@ DOCUMENTS = [[1, 2, 3, 4], [5, 6, 7], [1, 2, 3, 4], [9, 2, 3, 4, 8]]
 def removal(monkeypatch: pytest.MonkeyPatch) -> None:
     """N-grams by brute force, which needs no index."""
     monkeypatch.setattr(dedup_rules, "removal_spans", plain_removal.removal_spans)
+    monkeypatch.setattr(dedup_rules, "open_index", lambda shard: None)
 
 
 def tokenizer(path: Path, words: list[str]) -> str:
@@ -72,11 +76,12 @@ def test_kept_shards_texts_and_counts(tmp_path: Path, capsys: Printed) -> None:
         (["--rule", "exact"], "--out was not given"),
         (["--rule", "exact", "exact", "--out", "O"], "given twice"),
         (["--rule", "exct", "--out", "O"], "Did you mean exact?"),
+        (["--rule", "exact", "--out", "O", "--source", "x"], "--source without --tokenizer"),
         (["--rule", "exact", "--keep", "last", "--out", "O"], "first"),
-        (["--rule", "exact", "--out", "O", "--tokenizer", "nowhere"], "There is no tokenizer"),
-        (["--rule", "exact", "--out", "O", "--tokenizer", "SMALL"], "fewer ids than the shards"),
+        (["--rule", "exact", "--out", "O", "--tokenizer", "nowhere"], "nowhere"),
+        (["--rule", "exact", "--out", "O", "--tokenizer", "SMALL"], "does not know all ids"),
         (["--rule", "exact", "--out", "O", "--tokenizer", "OTHER"], "with another tokenizer"),
-        (["--rule", "exact", "--out", "O", "--tokenizer", "BROKEN"], "cannot be read"),
+        (["--rule", "exact", "--out", "O", "--tokenizer", "BROKEN"], "no tokenizer"),
     ],
 )
 def test_what_a_user_can_mend_is_said_and_nothing_is_written(
@@ -92,3 +97,67 @@ def test_what_a_user_can_mend_is_said_and_nothing_is_written(
     said = capsys.readouterr().err
     assert says in said and len(said.splitlines()) <= 3
     assert not (tmp_path / "O").exists()
+
+
+def test_from_texts_to_kept_texts(tmp_path: Path, capsys: Printed) -> None:
+    """Tokenised, deduplicated, and written as they stood: two spaces are no token."""
+    source, words = tmp_path / "texts.jsonl", tokenizer(tmp_path / "tokenizer.json", WORDS)
+    texts = ["a b  c d", "e  f", "", "i  b  c d  h"]
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    given = ["--tokenizer", words]
+    assert (
+        main(["corpus", "tokenize", str(source), str(tmp_path / "in"), *given, "--jobs", "1"]) == 0
+    )
+    command = ["corpus", "dedup", str(tmp_path / "in"), "--rule", "ngram:3", *given]
+    assert main([*command, "--out", str(tmp_path / "out"), "--source", str(source)]) == 0
+    lines = (tmp_path / "out" / "kept.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["a b  c d", "e  f", "", "i", "h"]
+    assert (
+        main(
+            [
+                "corpus",
+                "dedup",
+                str(tmp_path / "out"),
+                "--rule",
+                "exact",
+                *given,
+                "--source",
+                str(source),
+                "--out",
+                str(tmp_path / "o2"),
+            ]
+        )
+        == 2
+    )
+    assert "do not say what they were made of" in capsys.readouterr().err
+
+
+def test_without_an_index_nothing_is_written(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    make_shards(tmp_path / "in", DOCUMENTS, vocab_size=10, shard_documents=2)
+    out = tmp_path / "out"
+    words = [
+        "corpus",
+        "dedup",
+        str(tmp_path / "in"),
+        "--rule",
+        "exact",
+        "ngram:3",
+        "--out",
+        str(out),
+    ]
+    assert main(words) == 2
+    assert "stillage corpus index" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_signal_that_nobody_raised_ends_the_work_at_the_next_step() -> None:
+    """One that came within a compiler's callback is swallowed there, and only remembered."""
+    stop = Stop()
+    show = stoppable(Board(), stop)
+    show("exact", {"done": 1})
+    stop.number = 2
+    with pytest.raises(Stopped):
+        show("exact", {"done": 2})

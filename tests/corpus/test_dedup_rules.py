@@ -114,7 +114,7 @@ def test_the_stated_recall_is_the_measured_one(tmp_path: Path) -> None:
     rows, draw = 10, np.random.default_rng(1)
     pairs = []
     for _ in range(2000):
-        shared, own, other = np.split(draw.permutation(65_000)[:300], [200, 250])
+        shared, own, other = np.split(draw.permutation(3000)[:300], [200, 250])
         pairs += [[*shared, *own], [*shared, *other]]  # 200 of 300: 2/3
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(near_documents, "band_rows", lambda threshold: rows)

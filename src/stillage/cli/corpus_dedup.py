@@ -15,8 +15,7 @@ from stillage.corpus.dedup_rules import Keep, read_rules
 from stillage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from stillage.corpus.dedup import Decode
-    from stillage.corpus.shards import ShardSet
+    from stillage.corpus.kept_texts import Texts
 
 NAMES = ("SHARDS",)
 Rules = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
@@ -39,8 +38,12 @@ class Settings:
     out: str = ""
     """The folder for what is kept (token shards again) and removed.parquet."""
     tokenizer: str = ""
-    """tokenizer.json, or a folder that holds it: writes kept.jsonl too (id, text). The texts are
-    what this tokenizer decodes, which need not be what was tokenised."""
+    """A tokenizer.json, or the model whose tokenizer made the shards: writes kept.jsonl too (id,
+    text), decoded by this tokenizer, which need not give what was tokenised; or with source:"""
+    revision: str = ""
+    """Commit of a hub id: 40 hexadecimal digits."""
+    source: tuple[str, ...] = ()
+    """What was tokenised: kept.jsonl holds its texts as they stand, cut by the tokens' places."""
 
 
 def run(paths: list[str], chosen: Settings) -> int:
@@ -50,22 +53,19 @@ def run(paths: list[str], chosen: Settings) -> int:
         what, fix = "Where to?", "Name a folder for what is kept: --out DIR."
         raise ConfigError(what, "--out was not given", fix)
     from stillage.cli.board import Board
+    from stillage.cli.stoppable import stoppable
     from stillage.corpus.dedup import Choice, deduplicate
     from stillage.corpus.shards import MANIFEST, open_shards
     from stillage.run.stop import watch_signals
 
     corpus, out = open_shards(Path(paths[0])), Path(chosen.out)
-    decode, name = decoder(chosen.tokenizer, corpus) if chosen.tokenizer else (None, "")
+    choice = Choice(rules=rules, keep=chosen.keep, rest=chosen.rest, texts=texts_of(chosen))
     is_done = (out / MANIFEST).is_file()
-    choice = Choice(rules=rules, keep=chosen.keep, rest=chosen.rest)
-    with watch_signals(), Board() as board:
-        counts = deduplicate(
-            corpus, choice, out, decode=decode, tokenizer=name, progress=board.show
-        )
+    with watch_signals() as stop, Board() as board:
+        counts = deduplicate(corpus, choice, out, stoppable(board, stop))
     print("\n".join(summary(counts, {rule.text: rule.in_words() for rule in rules})))
-    print(
-        f"{'was there already' if is_done else 'written'}: {out} (shards, removed.parquet{', kept.jsonl' if decode else ''})"
-    )
+    done = "was there already" if is_done else "written"
+    print(f"{done}: {out} (shards, removed.parquet{', kept.jsonl' if choice.texts else ''})")
     return 0
 
 
@@ -87,14 +87,26 @@ def summary(counts: Mapping[str, Any], words: Mapping[str, str]) -> list[str]:
     ]
     if counts["copies_gone_too"]:
         lines.append(
-            f"         {counts['copies_gone_too']:,} removed spans name a copy of which tokens went "
-            "as well, by another span or rule"
+            f"         {counts['copies_gone_too']:,} removed spans name a copy of which another rule "
+            "removed tokens"
         )
     return lines
 
 
-def decoder(place: str, corpus: ShardSet) -> tuple[Decode, str]:
-    """What writes ids as texts, and the tokenizer's hash. ConfigError where it does not fit."""
-    from stillage.corpus.decoding import open_decoder
+def texts_of(chosen: Settings) -> Texts | None:
+    """How the kept texts are made; None where none are asked for."""
+    if not chosen.tokenizer:
+        if chosen.source:
+            fix = "Give the tokenizer that made the shards too: --tokenizer FILE or MODEL."
+            what = "Texts are cut at the places of tokens."
+            raise ConfigError(what, "--source without --tokenizer", fix)
+        return None
+    from stillage.cli.corpus_tokenize import load
+    from stillage.corpus.kept_texts import Texts
+    from stillage.corpus.tokenizers import backend_hash
 
-    return open_decoder(Path(place), corpus)
+    tokenizer = load(chosen.tokenizer, chosen.revision)
+    digest = backend_hash(tokenizer)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return Texts(tokenizer=tokenizer, digest=digest, sources=chosen.source)

@@ -38,6 +38,7 @@ def run(paths: list[str], chosen: Settings) -> int:
     """Try rules on a finished scan."""
     rules = read_rules([text for texts in chosen.rule for text in texts])
     from stillage.cli.board import Board
+    from stillage.cli.stoppable import stoppable
     from stillage.corpus.copy_worth import published_worth, read_worth
     from stillage.corpus.policy_run import FOLDER, Policy, judge, scanned_corpus
     from stillage.corpus.scan_results import read_scan
@@ -47,8 +48,8 @@ def run(paths: list[str], chosen: Settings) -> int:
     scan = read_scan(Path(paths[0]))
     corpus = scanned_corpus(scan, Path(chosen.shards) if chosen.shards else None)
     policy = Policy(rules=rules, keep=chosen.keep, worth=worth)
-    with watch_signals(), Board() as board:
-        result = judge(scan, corpus, policy, board.show)
+    with watch_signals() as stop, Board() as board:
+        result = judge(scan, corpus, policy, stoppable(board, stop))
     print("\n".join(lines(result)))
     print(f"written: {scan.folder / FOLDER} (policy.parquet, survivors.parquet, policy.json)")
     return 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from stillage.report.corpus_view import CorpusView
@@ -22,7 +22,10 @@ class Settings:
     level: float = 0.95
     """Of all intervals."""
     tokenizer: str = ""
-    """tokenizer.json, or a folder that holds it: decodes the targets; needs --show-text."""
+    """A tokenizer.json, or the model (a folder or a hub id) whose tokenizer made the shards: decodes
+    the targets; needs --show-text."""
+    revision: str = ""
+    """Commit of a hub id: 40 hexadecimal digits."""
     show_text: bool = False
     """Show the targets' texts in the page. They are pieces of the corpus."""
 
@@ -41,16 +44,23 @@ def run(paths: list[str], chosen: Settings) -> int:
 
     view = read_corpus(Path(paths[0]), chosen.level)
     if chosen.show_text:
-        view = replace(view, texts=texts_of(view, Path(chosen.tokenizer)))
+        view = replace(view, texts=texts_of(view, chosen.tokenizer, chosen.revision))
     for line in write_corpus_report(view):
         print(line)
     print(f"written: {view.scan.folder / PAGE}")
     return 0
 
 
-def texts_of(view: CorpusView, place: Path) -> Mapping[int, str]:
+def texts_of(view: CorpusView, place: str, revision: str) -> Mapping[int, str]:
     """Decode every target. DataError for another tokenizer than that of the scan."""
-    from stillage.corpus.decoding import open_decoder
+    from stillage.cli.corpus_tokenize import load
+    from stillage.corpus.tokenizers import backend_hash
 
-    decode, _ = open_decoder(place, view.scan.plan)
-    return dict(enumerate(decode(view.scan.tokens_Nm.tolist())))
+    tokenizer, plan = load(place, revision), view.scan.plan
+    digest = backend_hash(tokenizer)
+    if plan.tokenizer and plan.tokenizer != digest:
+        values = f"{place}: {digest[:12]}; the scan's: {plan.tokenizer[:12]}"
+        fix = "Give the tokenizer that made the shards."
+        raise DataError("The shards were made with another tokenizer.", values, fix)
+    ids = view.scan.tokens_Nm.tolist()
+    return dict(enumerate(tokenizer.decode_batch(ids, skip_special_tokens=False)))

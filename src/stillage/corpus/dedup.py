@@ -7,7 +7,6 @@ it was; what any of them removes goes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillage.corpus.cuts import Piece, Rest, Spans, covered_tokens, read_spans, shard_pieces
-from stillage.corpus.decoding import Decode
-from stillage.corpus.dedup_rules import Keep, Rule, rule_spans
+from stillage.corpus.dedup_rules import Keep, Rule, check_rules, rule_spans
+from stillage.corpus.kept_texts import (
+    TEXTS,
+    Texts,
+    check_texts,
+    decoded,
+    from_sources,
+    write_texts,
+)
 from stillage.corpus.pace import Tell, paced, unseen
 from stillage.corpus.shards import (
     FORMAT,
@@ -29,7 +35,6 @@ from stillage.corpus.shards import (
 from stillage.corpus.token_file import open_tokens, write_tokens
 from stillage.errors import ConfigError
 from stillage.run.folder import (
-    atomic,
     read_json,
     read_table,
     remove,
@@ -46,7 +51,6 @@ if TYPE_CHECKING:
 
 SETTINGS = "dedup.json"
 REMOVED = "removed.parquet"
-TEXTS = "kept.jsonl"
 PARTS = "parts"  # what each rule removes; gone when all is done
 
 
@@ -57,37 +61,40 @@ class Choice:
     rules: tuple[Rule, ...]
     keep: Keep = "first"
     rest: Rest = "split"
+    texts: Texts | None = None  # None: shards alone
 
-    def settings(self, corpus: ShardSet, tokenizer: str) -> dict[str, Any]:
+    def settings(self, corpus: ShardSet) -> dict[str, Any]:
         """What decides the result, for the file that names it."""
         return {
             "rules": [rule.text for rule in self.rules],
             "keep": self.keep,
             "rest": self.rest,
-            "texts": tokenizer,  # sha256 of the tokenizer's rules; "" where none are written
+            "tokenizer": "" if self.texts is None else self.texts.digest,
+            "texts": "" if self.texts is None else self.texts.origin,
             "shards": [shard.sha256 for shard in corpus.shards],
         }
 
 
 def deduplicate(
-    corpus: ShardSet,
-    choice: Choice,
-    out: Path,
-    *,
-    decode: Decode | None = None,
-    tokenizer: str = "",
-    progress: Progress = unseen,
+    corpus: ShardSet, choice: Choice, out: Path, progress: Progress = unseen
 ) -> dict[str, Any]:
     """Write what is kept of a corpus, and what went; the counts, by name.
 
-    decode: writes the texts too; tokenizer: sha256 of its rules. Whatever is finished in `out` is
-    used again. ConfigError where `out` belongs to something else, or has other settings.
+    Whatever is finished in `out` is used again. ConfigError where `out` belongs to something else,
+    or has other settings; DataError where the tokenizer or the sources are not the corpus's, or a
+    rule needs an index. Nothing is written then.
     """
-    settings = choice.settings(corpus, tokenizer)
+    settings = choice.settings(corpus)
+    if choice.texts is not None:
+        check_texts(choice.texts, corpus)
     check_place(corpus, out, settings)
+    if not (out / MANIFEST).is_file():
+        check_rules(corpus, choice.rules)
     with locked(out):
         if (out / MANIFEST).is_file():
             return dict(read_json(out / MANIFEST)["dedup"])
+        for left in (*out.glob(".tmp-*"), *(out / PARTS).glob(".tmp-*")):
+            remove(left)  # of a write that was killed
         write_json(out / SETTINGS, settings)
         tables = [
             made_once(
@@ -98,12 +105,9 @@ def deduplicate(
         spans = read_spans(*tables)
         write_table(out / REMOVED, with_ids(corpus, tables))
         tell = paced(progress, "kept", "{} tokens written", corpus.tokens)
-        entries = [write_shard(corpus, shard, spans, choice, out, tell) for shard in corpus.shards]
+        entries = write_shards(corpus, spans, choice, out, tell)
         counts = count(corpus, choice, tables, entries)
-        if decode is not None:
-            write_texts(
-                out, entries, decode, paced(progress, "texts", "{} tokens", counts["kept_tokens"])
-            )
+        write_kept_texts(corpus, spans, choice, out, entries, progress)
         manifest = {
             "format": FORMAT,
             "vocab_size": corpus.vocab_size,
@@ -161,9 +165,13 @@ def with_ids(corpus: ShardSet, tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def write_shard(
-    corpus: ShardSet, shard: Shard, spans: Spans, choice: Choice, out: Path, tell: Tell
+    corpus: ShardSet, number: int, first: int, spans: Spans, choice: Choice, out: Path
 ) -> dict[str, Any]:
-    """Write what is kept of one shard, unless it is there; its entry of the manifest."""
+    """Write what is kept of one shard, unless it is there; its entry of the manifest.
+
+    first: the number of its first kept document.
+    """
+    shard = corpus.shards[number]
     path, beside = out / f"{shard.name}.safetensors", out / f"{shard.name}.documents.parquet"
     pieces: list[Piece] = []
 
@@ -173,11 +181,11 @@ def write_shard(
             yield ids
 
     if not beside.is_file():  # written second: both are there
-        about = {"vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer}
+        about = {"format": "stillage shard 1", "vocab_size": corpus.vocab_size}
+        about |= {"tokenizer": corpus.tokenizer, "first_document": first}
         write_tokens(path, kept(), vocab_size=corpus.vocab_size, about=about)
-        write_table(beside, piece_table(document_table(corpus, shard), pieces, shard))
+        write_table(beside, piece_table(document_table(corpus, shard), pieces, shard, first))
     file = open_tokens(path, "The shard")
-    tell(len(shard.tokens_T))
     return {
         "name": shard.name,
         "documents": file.documents,
@@ -186,10 +194,10 @@ def write_shard(
     }
 
 
-def piece_table(before: pa.Table, pieces: Sequence[Piece], shard: Shard) -> pa.Table:
-    """The documents of a kept shard: those of before, and which tokens of them.
+def piece_table(before: pa.Table, pieces: Sequence[Piece], shard: Shard, first: int) -> pa.Table:
+    """The documents of a kept shard: document, id, source, line, of_document, start, end.
 
-    A whole document keeps its id; a rest is ID:START-END. document: its number in the corpus
+    A whole document keeps its id; a rest is ID:START-END. of_document: its number in the corpus
     before; start, end: tokens from its first (of a joined one: of all its runs together).
     """
     import pyarrow as pa
@@ -197,42 +205,55 @@ def piece_table(before: pa.Table, pieces: Sequence[Piece], shard: Shard) -> pa.T
     numbers = np.array([piece.document for piece in pieces], dtype=np.int64)
     starts = [piece.runs[0][0] for piece in pieces]
     ends = [piece.runs[-1][1] for piece in pieces]
-    table = before.take(pa.array(numbers - shard.first_document))
+    named = before.select(["id", "source", "line"]).take(pa.array(numbers - shard.first_document))
     ids = [
         name if piece.is_whole else f"{name}:{start}-{end}"
         for name, piece, start, end in zip(
-            table.column("id").to_pylist(), pieces, starts, ends, strict=True
+            named.column("id").to_pylist(), pieces, starts, ends, strict=True
         )
     ]
-    table = table.set_column(table.schema.get_field_index("id"), "id", pa.array(ids, pa.string()))
-    columns = {"document": numbers, "start": starts, "end": ends}
-    for name, values in columns.items():
-        table = table.append_column(name, pa.array(values, pa.int64()))
-    return table
+    return pa.table(
+        {
+            "document": pa.array(np.arange(first, first + len(pieces)), pa.int64()),
+            "id": pa.array(ids, pa.string()),
+            "source": named.column("source"),
+            "line": named.column("line"),
+            "of_document": pa.array(numbers, pa.int64()),
+            "start": pa.array(starts, pa.int64()),
+            "end": pa.array(ends, pa.int64()),
+        }
+    )
 
 
-def write_texts(
-    out: Path, entries: Sequence[Mapping[str, Any]], decode: Decode, tell: Tell
+def write_shards(
+    corpus: ShardSet, spans: Spans, choice: Choice, out: Path, tell: Tell
+) -> list[dict[str, Any]]:
+    """Write what is kept of every shard; their entries of the manifest."""
+    entries: list[dict[str, Any]] = []
+    for number, shard in enumerate(corpus.shards):
+        first = sum(entry["documents"] for entry in entries)
+        entries.append(write_shard(corpus, number, first, spans, choice, out))
+        tell(len(shard.tokens_T))
+    return entries
+
+
+def write_kept_texts(
+    corpus: ShardSet,
+    spans: Spans,
+    choice: Choice,
+    out: Path,
+    entries: list[dict[str, Any]],
+    progress: Progress,
 ) -> None:
-    """Write the kept documents as JSON lines of id and text, as the tokenizer decodes them."""
-    path = out / TEXTS
-    if path.is_file():
+    """Write the texts of what is kept, if they are asked for."""
+    if choice.texts is None:
         return
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
-        for entry in entries:
-            file = open_tokens(out / f"{entry['name']}.safetensors", "The shard")
-            ids = read_table(out / f"{entry['name']}.documents.parquet").column("id").to_pylist()
-            offsets = file.offsets_D.tolist()
-            for first in range(0, file.documents, 256):
-                last = min(first + 256, file.documents)
-                documents = [
-                    file.tokens_T[offsets[at] : offsets[at + 1]].tolist()
-                    for at in range(first, last)
-                ]
-                for name, text in zip(ids[first:last], decode(documents), strict=True):
-                    record = {"id": name, "text": text}
-                    handle.write(json.dumps(record, ensure_ascii=False) + "\n")
-                tell(offsets[last] - offsets[first])
+    tell = paced(progress, "texts", "{} tokens", sum(entry["tokens"] for entry in entries))
+    if choice.texts.sources:
+        records = from_sources(choice.texts, corpus, spans, choice.rest, out)
+    else:
+        records = decoded(choice.texts, out, entries)
+    write_texts(out / TEXTS, records, tell)
 
 
 def count(
@@ -264,24 +285,23 @@ def count(
         "kept_documents": sum(entry["documents"] for entry in entries),
         "kept_tokens": kept,
         "by_rule": by_rule,
-        "copies_gone_too": 0 if choice.keep == "none" else copies_gone(tables, spans),
+        "copies_gone_too": 0 if choice.keep == "none" else copies_gone(tables),
     }
 
 
-def copies_gone(tables: Sequence[pa.Table], spans: Spans) -> int:
-    """How many removed spans name a copy of which tokens were removed as well.
+def copies_gone(tables: Sequence[pa.Table]) -> int:
+    """How many removed spans name a copy of which another rule removed tokens.
 
     Each rule keeps one copy, but what one keeps another may remove: all are judged on the corpus
     as it was.
     """
     gone = 0
-    for table in tables:
-        columns = (
-            table.column(name).to_pylist()
-            for name in ("copy_document", "copy_start", "start", "end")
-        )
+    for at, table in enumerate(tables):
+        others = read_spans(*tables[:at], *tables[at + 1 :])
+        names = ("copy_document", "copy_start", "start", "end")
+        columns = (table.column(name).to_pylist() for name in names)
         for document, copy, start, end in zip(*columns, strict=True):
-            starts, ends = spans.of(document)
+            starts, ends = others.of(document)
             gone += bool(((starts < copy + end - start) & (ends > copy)).any())
     return gone
 

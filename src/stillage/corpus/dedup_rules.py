@@ -15,9 +15,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from stillage.corpus.exact_copies import NONE, document_lengths, equal_copies, first_equals
-from stillage.corpus.near_documents import band_recall, band_rows, near_copies
+from stillage.corpus.near_documents import (
+    band_recall,
+    band_rows,
+    near_copies,
+    signature_maker,
+)
 from stillage.corpus.pace import Tell
 from stillage.corpus.removal import removal_spans
+from stillage.corpus.shard_index import open_index
 from stillage.corpus.shards import ShardSet
 from stillage.errors import ConfigError, did_you_mean
 from stillage.types import Array
@@ -103,6 +109,16 @@ def read_rule(text: str) -> Rule:
 def known_rules() -> str:
     """The rules there are, as they are written."""
     return ", ".join(SYNTAX.values())
+
+
+def check_rules(corpus: ShardSet, rules: Sequence[Rule]) -> None:
+    """Raise at once what a rule would raise later: no index, no package for signatures."""
+    for rule in rules:
+        if rule.kind == "ngram":
+            for shard in corpus.shards:
+                open_index(shard)
+        elif rule.kind == "jaccard":
+            signature_maker()
 
 
 def rule_spans(

@@ -15,7 +15,7 @@ import numpy as np
 from stillage.types import Array
 
 if TYPE_CHECKING:
-    from stillage.corpus.merge_kernels import Heads, Places, Runs, Waiting
+    from stillage.corpus.merge_kernels import Places
 
 BLOCK = 1 << 18  # suffixes per block
 READ_AHEAD = 1 << 20  # suffixes of all parts together
@@ -125,61 +125,44 @@ def merged_suffixes(joined: Joined, block: int = BLOCK) -> Iterator[tuple[Array,
 
 def merge_many(joined: Joined, block: int) -> Iterator[tuple[Array, Array]]:
     """Merge two parts or more (`merged_suffixes`)."""
-    from stillage.corpus.merge_kernels import first_matches, merge_block
+    from stillage.corpus.merge_kernels import AT, RUN, first_matches, merge_block
 
-    count = len(joined.parts)
+    count, places = len(joined.parts), joined.places
     ahead = max(1, min(max(READ_AHEAD // count, 1 << 10), block))
-    heads, waiting, runs = fresh_state(joined, ahead)
+    size = min(LARGEST_TABLE, max(1 << 10, 4 * joined.tokens // RUN))
+    state_8K = np.zeros((8, count), dtype=np.int64)
+    ahead_2KN = np.zeros((2, count, ahead), dtype=np.int64)
+    runs_N3 = np.zeros((size, 3), dtype=np.int64)
     read_K = np.zeros(count, dtype=np.int64)
     for number in range(count):
-        read_on(joined, waiting, read_K, number)
-        waiting.at_K[number] = 0
-    first_matches(joined.places, heads, waiting, runs)
+        read_on(joined, state_8K, ahead_2KN, read_K, number)
+    state_8K[AT] = 0
+    first_matches(places, state_8K, ahead_2KN, runs_N3)
     left = joined.tokens
     while left:
-        size = min(block, left)
-        out = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
+        out_2N = np.empty((2, min(block, left)), dtype=np.int64)
         done, wanted = 0, 0
         while wanted >= 0:
-            done, wanted = merge_block(joined.places, heads, waiting, runs, out, done)
+            done, wanted = merge_block(places, state_8K, ahead_2KN, runs_N3, out_2N, done)
             if wanted >= 0:
-                read_on(joined, waiting, read_K, wanted)
-        assert done == size, "a suffix array is shorter than its tokens"
-        left -= size
-        yield out
+                read_on(joined, state_8K, ahead_2KN, read_K, wanted)
+        assert done == out_2N.shape[1], "a suffix array is shorter than its tokens"
+        left -= done
+        yield out_2N[0], out_2N[1]
 
 
-def fresh_state(joined: Joined, ahead: int) -> tuple[Heads, Waiting, Runs]:
-    """What the merge remembers between its blocks, with nothing read yet."""
-    from stillage.corpus.merge_kernels import RUN, Heads, Runs, Waiting
+def read_on(joined: Joined, state_8K: Array, ahead_2KN: Array, read_K: Array, number: int) -> None:
+    """Read the next stretch of a part's suffix array; its head stays.
 
-    count = len(joined.parts)
+    read_K: how much of each part was read.
+    """
+    from stillage.corpus.merge_kernels import AT, FILLED, IS_LAST
 
-    def zeros(*shape: int) -> Array:
-        return np.zeros(shape, dtype=np.int64)
-
-    size = min(LARGEST_TABLE, max(1 << 10, 4 * joined.tokens // RUN))
-    heads = Heads(
-        position_K=zeros(count), end_K=zeros(count), common_K=zeros(count), loser_K=zeros(count)
-    )
-    waiting = Waiting(
-        position_KN=zeros(count, ahead),
-        common_KN=zeros(count, ahead),
-        at_K=zeros(count),
-        filled_K=zeros(count),
-        is_last_K=np.zeros(count, dtype=np.bool_),
-    )
-    return heads, waiting, Runs(distance_N=zeros(size), block_N=zeros(size), end_N=zeros(size))
-
-
-def read_on(joined: Joined, waiting: Waiting, read_K: Array, number: int) -> None:
-    """Read the next stretch of a part's suffix array; its head stays."""
     part, start = joined.parts[number], int(read_K[number])
-    end = min(start + waiting.position_KN.shape[1], len(part.suffixes_T))
-    size = end - start
+    end = min(start + ahead_2KN.shape[2], len(part.suffixes_T))
     positions_N = np.asarray(part.suffixes_T[start:end]).astype(np.int64)
-    waiting.position_KN[number, :size] = positions_N + joined.firsts_K[number]
-    waiting.common_KN[number, :size] = part.lcp_T[start:end]
-    waiting.filled_K[number], waiting.at_K[number] = size, -1
-    waiting.is_last_K[number] = end == len(part.suffixes_T)
+    ahead_2KN[0, number, : end - start] = positions_N + joined.firsts_K[number]
+    ahead_2KN[1, number, : end - start] = part.lcp_T[start:end]
+    state_8K[FILLED, number], state_8K[AT, number] = end - start, -1
+    state_8K[IS_LAST, number] = end == len(part.suffixes_T)
     read_K[number] = end

@@ -1,6 +1,7 @@
 """Compiled loops that merge suffix arrays; imported only where they run (numba compiles them).
 
-Positions are counted through all parts. The token at position g of part k stands at bases_K[k] + g.
+Positions are counted through all parts. The token at position g of part k stands at place
+bases_K[k] + g.
 """
 
 from __future__ import annotations
@@ -11,9 +12,19 @@ import numpy as np
 from numba import njit
 
 from stillage.types import Array
+from stillage.versions import NUMBA_LOOP as LOOP
 
 STEP = 256  # positions per entry of the coarse table of documents
 RUN = 256  # tokens between two places at which the end of a common run is remembered
+
+POSITION, END, COMMON, BASE, LOSER, AT, FILLED, IS_LAST = range(8)
+"""Rows of the state of a merge, int64 [8, K]; a part's head is its next suffix.
+
+POSITION of the head, END of its document, COMMON tokens with the winner of its last match (-1: the
+part is used up); BASE: place of a position less itself. LOSER of a node of the tree of matches
+(node 1 is the root; node 0 holds the winner of all). Of the stretch that was read ahead: AT, the
+head's place in it; FILLED, how many suffixes it holds; IS_LAST, nothing comes after it.
+"""
 
 
 class Places(NamedTuple):
@@ -27,44 +38,20 @@ class Places(NamedTuple):
     coarse: Array  # int64: the document of every STEP-th position, and the last document
 
 
-class Heads(NamedTuple):
-    """The next suffix of every part, and the tree of the losers of their matches."""
+@njit(**LOOP)
+def token_at(halves: Array, is_wide: bool, place: int) -> int:
+    """The token that stands at a place. One code for both widths: a compilation takes seconds.
 
-    position_K: Array  # int64
-    end_K: Array  # int64: where its document ends
-    common_K: Array  # int64: tokens shared with the winner of its last match; -1: part is used up
-    loser_K: Array  # int64: node 1 is the root; node 0 holds the winner of all
-
-
-class Waiting(NamedTuple):
-    """A stretch of every part's suffix array, read ahead."""
-
-    position_KN: Array  # int64
-    common_KN: Array  # int64
-    at_K: Array  # int64: the head's place in the stretch
-    filled_K: Array  # int64: how many suffixes the stretch holds
-    is_last_K: Array  # bool: nothing comes after this stretch
+    halves: uint16; a wide token takes two of them, the lower half first.
+    """
+    if not is_wide:
+        return int(halves[place])
+    return int(halves[2 * place]) | int(halves[2 * place + 1]) << 16
 
 
-class Runs(NamedTuple):
-    """Ends of long common runs of two parts: a table of fixed size that may forget."""
-
-    distance_N: Array  # int64: from a run to its copy; 0: free
-    block_N: Array  # int64: the run covers position block * RUN
-    end_N: Array  # int64: the first position at which they differ, or a document ends
-
-
-@njit
-def token_at(places: Places, place: int) -> int:
-    """The token that stands at a place. One code for both widths: a compilation takes seconds."""
-    if not places.is_wide:
-        return int(places.halves[place])
-    return int(places.halves[2 * place]) | int(places.halves[2 * place + 1]) << 16
-
-
-@njit
+@njit(**LOOP)
 def document_of(position: int, offsets_D: Array, coarse: Array) -> int:
-    """The document that holds a position."""
+    """The document that holds a position; coarse: those of every STEP-th position."""
     low, high = coarse[position // STEP], coarse[position // STEP + 1]
     while low < high:
         middle = (low + high + 1) // 2
@@ -75,7 +62,7 @@ def document_of(position: int, offsets_D: Array, coarse: Array) -> int:
     return low
 
 
-@njit
+@njit(**LOOP)
 def part_of(position: int, firsts_K: Array) -> int:
     """The part that holds a position."""
     low, high = 0, len(firsts_K) - 2
@@ -88,7 +75,7 @@ def part_of(position: int, firsts_K: Array) -> int:
     return low
 
 
-@njit
+@njit(**LOOP)
 def slot_of(distance: int, block: int, size: int) -> int:
     """Where the table of runs keeps one."""
     mixed = np.uint64(distance) * np.uint64(0x9E3779B97F4A7C15)
@@ -96,131 +83,141 @@ def slot_of(distance: int, block: int, size: int) -> int:
     return int((mixed >> np.uint64(32)) % np.uint64(size))
 
 
-@njit
+@njit(**LOOP)
 def common_tokens(
-    places: Places,
-    pair: tuple[int, int],
-    positions: tuple[int, int],
+    halves: Array,
+    is_wide: bool,
+    pair: tuple[int, int, int, int],
     known: int,
     most: int,
-    runs: Runs,
+    runs_N3: Array,
 ) -> int:
     """How many tokens two suffixes share, where `known` are and `most` can be.
 
-    pair: the places where they stand. Compared once, a long common run is looked up afterwards:
-    copies of one long text cost a comparison of their tokens, not one for each of their suffixes.
+    pair: their places, the first one's position, and how far the second is from it. Compared once,
+    a long common run is looked up afterwards: copies of one long text cost a comparison of their
+    tokens, not one for each of their suffixes. runs_N3: distance (0: free), block and end of runs
+    that cover position block * RUN; a table that may forget.
     """
-    first, distance = positions[0], positions[1] - positions[0]
-    at, size, unknown_from = known, len(runs.end_N), -1
+    first_place, second_place, first, distance = pair
+    at, size, unknown_from = known, len(runs_N3), -1
     while True:
         stop = min(most, ((first + at) // RUN + 1) * RUN - first)
-        while at < stop and token_at(places, pair[0] + at) == token_at(places, pair[1] + at):
+        while at < stop and (
+            token_at(halves, is_wide, first_place + at)
+            == token_at(halves, is_wide, second_place + at)
+        ):
             at += 1
         if at < stop or at == most:
             break
         block = (first + at) // RUN
         slot = slot_of(distance, block, size)
-        if runs.distance_N[slot] == distance and runs.block_N[slot] == block:
-            at = runs.end_N[slot] - first
+        if runs_N3[slot, 0] == distance and runs_N3[slot, 1] == block:
+            at = runs_N3[slot, 2] - first
             break
         if unknown_from < 0:
             unknown_from = block
     if unknown_from >= 0:
         for block in range(unknown_from, (first + at) // RUN + 1):
             slot = slot_of(distance, block, size)
-            runs.distance_N[slot] = distance
-            runs.block_N[slot] = block
-            runs.end_N[slot] = first + at
+            runs_N3[slot, 0], runs_N3[slot, 1], runs_N3[slot, 2] = distance, block, first + at
     return at
 
 
-@njit
-def play(places: Places, heads: Heads, runs: Runs, a: int, b: int) -> int:
+@njit(**LOOP)
+def play(halves: Array, is_wide: bool, state_8K: Array, runs_N3: Array, a: int, b: int) -> int:
     """Which of two parts has the smaller next suffix; the loser keeps what they share.
 
     Both know how many tokens they share with the suffix that was taken last; who shares more is
     smaller, and tokens are compared only where they share as many (Ng & Kakehashi 2008).
     """
-    if heads.common_K[a] != heads.common_K[b]:
-        return a if heads.common_K[a] > heads.common_K[b] else b
-    known = heads.common_K[a]
+    known = state_8K[COMMON, a]
+    if known != state_8K[COMMON, b]:
+        return a if known > state_8K[COMMON, b] else b
     if known < 0:
         return a
-    if heads.position_K[a] > heads.position_K[b]:
+    if state_8K[POSITION, a] > state_8K[POSITION, b]:
         a, b = b, a
-    first, second = heads.position_K[a], heads.position_K[b]
-    length, other = heads.end_K[a] - first, heads.end_K[b] - second
-    at = (places.bases_K[a] + first, places.bases_K[b] + second)
+    first, second = state_8K[POSITION, a], state_8K[POSITION, b]
+    length, other = state_8K[END, a] - first, state_8K[END, b] - second
+    place, second_place = state_8K[BASE, a] + first, state_8K[BASE, b] + second
     most = min(length, other)
-    common = common_tokens(places, at, (first, second), known, most, runs)
+    pair = (place, second_place, first, second - first)
+    common = common_tokens(halves, is_wide, pair, known, most, runs_N3)
     is_first = length <= other  # a document's end is smaller than any token; ties by position
     if common < most:
-        is_first = token_at(places, at[0] + common) < token_at(places, at[1] + common)
+        is_first = token_at(halves, is_wide, place + common) < token_at(
+            halves, is_wide, second_place + common
+        )
     winner, loser = (a, b) if is_first else (b, a)
-    heads.common_K[loser] = common
+    state_8K[COMMON, loser] = common
     return winner
 
 
-@njit
-def take_head(places: Places, heads: Heads, waiting: Waiting, part: int) -> None:
+@njit(**LOOP)
+def take_head(
+    state_8K: Array, ahead_2KN: Array, offsets_D: Array, coarse: Array, part: int
+) -> None:
     """Make the suffix at the part's place in its stretch its head."""
-    at = waiting.at_K[part]
-    if at >= waiting.filled_K[part]:
-        heads.common_K[part] = -1
+    at = state_8K[AT, part]
+    if at >= state_8K[FILLED, part]:
+        state_8K[COMMON, part] = -1
         return
-    position = waiting.position_KN[part, at]
-    heads.position_K[part] = position
-    heads.common_K[part] = waiting.common_KN[part, at]
-    document = document_of(position, places.offsets_D, places.coarse)
-    heads.end_K[part] = places.offsets_D[document + 1]
+    position = ahead_2KN[0, part, at]
+    state_8K[POSITION, part] = position
+    state_8K[COMMON, part] = ahead_2KN[1, part, at]
+    state_8K[END, part] = offsets_D[document_of(position, offsets_D, coarse) + 1]
 
 
 @njit
-def first_matches(places: Places, heads: Heads, waiting: Waiting, runs: Runs) -> None:
+def first_matches(places: Places, state_8K: Array, ahead_2KN: Array, runs_N3: Array) -> None:
     """Let the first suffixes of all parts play; every node keeps its loser."""
-    parts = len(heads.loser_K)
+    parts = state_8K.shape[1]
     winners = np.empty(2 * parts, dtype=np.int64)
     for part in range(parts):
-        take_head(places, heads, waiting, part)
+        state_8K[BASE, part] = places.bases_K[part]
+        take_head(state_8K, ahead_2KN, places.offsets_D, places.coarse, part)
         winners[parts + part] = part
     for node in range(parts - 1, 0, -1):
         a, b = int(winners[2 * node]), int(winners[2 * node + 1])
-        winner = play(places, heads, runs, a, b)
-        winners[node], heads.loser_K[node] = winner, a + b - winner
-    heads.loser_K[0] = winners[1]
+        winner = play(places.halves, places.is_wide, state_8K, runs_N3, a, b)
+        winners[node], state_8K[LOSER, node] = winner, a + b - winner
+    state_8K[LOSER, 0] = winners[1]
 
 
-@njit
+@njit(**LOOP)
 def merge_block(
-    places: Places,
-    heads: Heads,
-    waiting: Waiting,
-    runs: Runs,
-    out: tuple[Array, Array],
-    done: int,
+    places: Places, state_8K: Array, ahead_2KN: Array, runs_N3: Array, out_2N: Array, done: int
 ) -> tuple[int, int]:
-    """Write merged suffixes and what each shares with the one before, from out[.][done] on.
+    """Write merged suffixes and what each shares with the one before, from out_2N[:, done] on.
 
-    Returns how many are written, and the part whose stretch has to be read on (-1: none).
+    ahead_2KN: the stretches, positions and tokens shared. Returns how many are written, and the
+    part whose stretch has to be read on (-1: none).
     """
-    parts = len(heads.loser_K)
-    while done < len(out[0]):
-        part = heads.loser_K[0]
-        if heads.common_K[part] < 0:
+    halves, is_wide, offsets_D, coarse = (
+        places.halves,
+        places.is_wide,
+        places.offsets_D,
+        places.coarse,
+    )
+    parts = state_8K.shape[1]
+    while done < out_2N.shape[1]:
+        part = int(state_8K[LOSER, 0])
+        if state_8K[COMMON, part] < 0:
             break
-        if waiting.at_K[part] + 1 == waiting.filled_K[part] and not waiting.is_last_K[part]:
+        if state_8K[AT, part] + 1 == state_8K[FILLED, part] and not state_8K[IS_LAST, part]:
             return done, part
-        out[0][done] = heads.position_K[part]
-        out[1][done] = heads.common_K[part]
+        out_2N[0, done] = state_8K[POSITION, part]
+        out_2N[1, done] = state_8K[COMMON, part]
         done += 1
-        waiting.at_K[part] += 1
-        take_head(places, heads, waiting, part)
+        state_8K[AT, part] += 1
+        take_head(state_8K, ahead_2KN, offsets_D, coarse, part)
         node = (parts + part) // 2
         while node > 0:
-            loser = int(heads.loser_K[node])
-            winner = play(places, heads, runs, loser, part)
-            heads.loser_K[node] = loser + part - winner
+            loser = int(state_8K[LOSER, node])
+            winner = play(halves, is_wide, state_8K, runs_N3, loser, part)
+            state_8K[LOSER, node] = loser + part - winner
             part = winner
             node //= 2
-        heads.loser_K[0] = part
+        state_8K[LOSER, 0] = part
     return done, -1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -151,16 +152,21 @@ def _batches(
         start = end
 
 
-def _bands(hashes: Array, counts: Array, rows: int) -> Array:
-    """The hash of each band of each document's signature, uint64[documents, bands]."""
+def signature_maker() -> Any:  # noqa: ANN401 - compiled, without types
+    """The MinHash of the package rensa. CapabilityError where it is not installed."""
     try:
-        from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]  # compiled
+        from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
     except ImportError as error:
         what = "Near-duplicate documents need the package rensa, which is not installed."
         fix = "Install it: pip install 'stillage[dedup]'."
         raise CapabilityError(what, "rule: jaccard", fix) from error
+    return RMinHash
+
+
+def _bands(hashes: Array, counts: Array, rows: int) -> Array:
+    """The hash of each band of each document's signature, uint64[documents, bands]."""
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
-    matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, SLOTS, SEED)
+    matrix = signature_maker().digest_matrix_from_flat_token_hashes(hashes, offsets, SLOTS, SEED)
     slots_DS = np.array(matrix.to_rows(), dtype=np.uint64)
     bands_DB = np.zeros((len(counts), SLOTS // rows), dtype=np.uint64)
     for row in range(rows):

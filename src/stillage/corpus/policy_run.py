@@ -17,7 +17,7 @@ import numpy as np
 from stillage.corpus.copy_worth import Worth, as_table
 from stillage.corpus.cuts import read_spans
 from stillage.corpus.dedup import made_once
-from stillage.corpus.dedup_rules import Keep, Rule, rule_spans
+from stillage.corpus.dedup_rules import Keep, Rule, check_rules, rule_spans
 from stillage.corpus.exact_copies import document_lengths
 from stillage.corpus.fuzzy import scan
 from stillage.corpus.pace import paced, unseen
@@ -63,6 +63,7 @@ def judge(
     Each rule is judged on the corpus as it was. What a rule removes is found once.
     """
     out, length = scan_of.folder / FOLDER, scan_of.tokens_Nm.shape[1]
+    check_rules(corpus, policy.rules)
     with locked(out):
         found = [Survivors(rule=BEFORE, reading="", hits=scan_of.hits)]
         for rule in policy.rules:

@@ -13,6 +13,7 @@ from numba import njit
 
 from stillage.corpus.merge_kernels import Places, document_of, part_of, token_at
 from stillage.types import Array
+from stillage.versions import NUMBA_LOOP as LOOP
 
 SEVERAL = -1  # the occurrences have different tokens before them, or one begins its document
 
@@ -43,16 +44,16 @@ class Found(NamedTuple):
     documents_N: Array  # int64: how many documents hold it
 
 
-@njit
+@njit(**LOOP)
 def token_before(position: int, document: int, places: Places) -> int:
     """The token before a position; SEVERAL, equal to nothing, where its document begins."""
     if places.offsets_D[document] == position:
         return SEVERAL
     base = places.bases_K[part_of(position, places.firsts_K)]
-    return token_at(places, base + position - 1)
+    return token_at(places.halves, places.is_wide, base + position - 1)
 
 
-@njit
+@njit(**LOOP)
 def note_document(document: int, rank: int, depth: int, walk: Walk, stack: Open) -> None:
     """Count a suffix of a document again in the smallest interval that also holds its last one."""
     latest = walk.latest_D[document]
@@ -68,7 +69,7 @@ def note_document(document: int, rank: int, depth: int, walk: Walk, stack: Open)
         stack.again_S[low - 1] += 1
 
 
-@njit
+@njit(**LOOP)
 def add_to_top(top: int, first: int, before: int, again: int, stack: Open) -> None:
     """Add suffixes to an interval."""
     stack.first_S[top] = min(stack.first_S[top], first)
@@ -77,7 +78,7 @@ def add_to_top(top: int, first: int, before: int, again: int, stack: Open) -> No
         stack.before_S[top] = SEVERAL
 
 
-@njit
+@njit(**LOOP)
 def close_top(top: int, rank: int, min_count: int, stack: Open, found: Found, done: int) -> int:
     """Write the interval that ends before `rank` if it is a maximal repeat; how many are written.
 
@@ -93,7 +94,7 @@ def close_top(top: int, rank: int, min_count: int, stack: Open, found: Found, do
     return done + 1
 
 
-@njit
+@njit(**LOOP)
 def walk_block(
     places: Places,
     walk: Walk,
@@ -139,7 +140,7 @@ def walk_block(
     return done
 
 
-@njit
+@njit(**LOOP)
 def count_clusters(
     block: tuple[Array, Array], length: int, at: Array, is_start_T8: Array, sizes_N: Array
 ) -> int:
@@ -166,7 +167,7 @@ def count_clusters(
     return done
 
 
-@njit
+@njit(**LOOP)
 def count_covered(is_start_T8: Array, length: int, offsets_D: Array) -> tuple[int, int]:
     """How many tokens lie in a marked sequence, and how many documents hold one."""
     tokens, documents = 0, 0
