@@ -24,7 +24,7 @@ UNKNOWN = -1  # stands for every id that no corpus holds
 ENDED = -2  # stands behind a document's end: before every id, and no query holds it
 
 
-def count_sequences(corpus: ShardSet, queries: Sequence[Sequence[int]] | Array) -> Array:
+def count_sequences(corpus: ShardSet, queries: Sequence[Sequence[int] | Array] | Array) -> Array:
     """Count each query's occurrences, int64[Q].
 
     What holds an id outside the vocabulary, or is longer than every document, occurs 0 times.
@@ -42,7 +42,9 @@ def count_sequences(corpus: ShardSet, queries: Sequence[Sequence[int]] | Array) 
     return counts_Q
 
 
-def find_sequence(corpus: ShardSet, tokens: Sequence[int], limit: int | None = None) -> pa.Table:
+def find_sequence(
+    corpus: ShardSet, tokens: Sequence[int] | Array, limit: int | None = None
+) -> pa.Table:
     """Find a sequence's occurrences: document, start (in tokens of the document), both int64.
 
     In the order of the corpus; the first `limit` of them (None: all). DataError as
@@ -69,7 +71,7 @@ def find_sequence(corpus: ShardSet, tokens: Sequence[int], limit: int | None = N
     )
 
 
-def padded(queries: Sequence[Sequence[int]] | Array) -> tuple[Array, Array]:
+def padded(queries: Sequence[Sequence[int] | Array] | Array) -> tuple[Array, Array]:
     """Queries as one array, int64 [Q, m], with their lengths. DataError for an empty one."""
     lengths_Q = np.array([len(query) for query in queries], dtype=np.int64)
     empty = np.flatnonzero(lengths_Q == 0)

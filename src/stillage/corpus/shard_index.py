@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,10 +21,12 @@ from stillage.corpus.shards import Shard, ShardSet
 from stillage.corpus.suffix_array import suffix_array
 from stillage.corpus.token_file import map_tensor, read_header, tensor_header
 from stillage.errors import DataError
-from stillage.run.folder import atomic, sha256_file
+from stillage.run.folder import atomic, remove, sha256_file
+from stillage.run.lock import locked
 from stillage.types import Array
 
 FORMAT = "stillage index 1"
+Results: TypeAlias = "queue.SimpleQueue[tuple[Shard, tuple[Array, Array] | Exception]]"
 BEAT_S = 0.5  # between two looks at the clock while a shard is sorted
 
 
@@ -82,26 +87,48 @@ def index_shards(
     jobs: how many at a time. beat: is told the tokens indexed so far, twice a second. A signal ends
     it at once, without the shards in work. DataError where a shard is not as its manifest says.
     """
-    todo = [shard for shard in corpus.shards if not is_indexed(shard)]
-    results: queue.SimpleQueue[tuple[Shard, tuple[Array, Array] | Exception]] = queue.SimpleQueue()
-    threads = [
-        # a thread of the sort's own, which a signal need not wait for
-        threading.Thread(target=_answer, args=(shard, results), daemon=True)
-        for shard in todo
-    ]
-    for thread in threads[:jobs]:
-        thread.start()
-    done = 0
-    for number in range(len(todo)):
-        shard, result = _next(results, beat, done)
-        if isinstance(result, Exception):
-            raise result
-        write_index(shard, *result)
-        del result  # the next thread begins with free memory
-        done += len(shard.tokens_T)
-        if number + jobs < len(threads):
-            threads[number + jobs].start()
-    return todo
+    with ExitStack() as held:
+        if not all(map(is_indexed, corpus.shards)):
+            held.enter_context(sole_writer(corpus.folder))
+        todo = [shard for shard in corpus.shards if not is_indexed(shard)]
+        results: Results = queue.SimpleQueue()
+        threads = [
+            # a thread of the sort's own, which a signal need not wait for
+            threading.Thread(target=_answer, args=(shard, results), daemon=True)
+            for shard in todo
+        ]
+        for thread in threads[:jobs]:
+            thread.start()
+        done = 0
+        for number in range(len(todo)):
+            shard, result = _next(results, beat, done)
+            if isinstance(result, Exception):
+                raise result
+            write_index(shard, *result)
+            del result  # the next thread begins with free memory
+            done += len(shard.tokens_T)
+            if number + jobs < len(threads):
+                threads[number + jobs].start()
+        return todo
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Wait for other processes that index the same shards; clear away what a killed one left.
+
+    DataError where the folder cannot be written.
+    """
+    try:
+        with locked(folder, wait=True):
+            for leftover in folder.glob(".tmp-*.index.safetensors-*"):
+                remove(leftover)
+            yield
+            remove(folder / ".lock")
+    except OSError as error:
+        if error.errno not in (EACCES, EPERM, EROFS):
+            raise
+        values, fix = f"{error.filename or folder}: {error.strerror}", "Check its permissions."
+        raise DataError("The folder of the shards cannot be written.", values, fix) from error
 
 
 def build_index(shard: Shard) -> tuple[Array, Array]:
@@ -125,7 +152,7 @@ def write_index(shard: Shard, suffixes_T: Array, lcp_T: Array) -> None:
             handle.write(np.ascontiguousarray(array).data)
 
 
-def _answer(shard: Shard, results: queue.SimpleQueue) -> None:
+def _answer(shard: Shard, results: Results) -> None:
     """Index a shard and hand the result, or the error, over."""
     try:
         results.put((shard, build_index(shard)))
@@ -134,7 +161,7 @@ def _answer(shard: Shard, results: queue.SimpleQueue) -> None:
 
 
 def _next(
-    results: queue.SimpleQueue, beat: Callable[[int], object] | None, done: int
+    results: Results, beat: Callable[[int], object] | None, done: int
 ) -> tuple[Shard, tuple[Array, Array] | Exception]:
     """Wait for a result, and tell beat meanwhile what is done."""
     while True:
