@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stillage.functional.families import families
-from stillage.functional.overlap import common_limit
+from stillage.corpus.families import families
+from stillage.corpus.near_copies import common_limit
 from stillage.rng import generator
 
 Words = list[str]

@@ -23,8 +23,8 @@ from stillage.audit.validity import (
     check_truncation,
     judge,
 )
+from stillage.corpus.near_copies import near_across
 from stillage.errors import DataError
-from stillage.functional.overlap import near_across
 from stillage.functional.stats import Interval, auc_interval, roc_auc
 from stillage.rng import generator
 from stillage.types import TokenStats

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stillage.audit.duplicates import check_overlap, check_training_overlap, trained_on
-from stillage.functional.overlap import near_across
+from stillage.corpus.near_copies import near_across
 from stillage.rng import generator
 
 WORDS = [

@@ -15,9 +15,9 @@ from stillage.audit.duplicates import Sides
 from stillage.audit.given import AuditSettings, TrainingFacts
 from stillage.audit.judge import overlap, training_overlap
 from stillage.audit.left_out import left_out
+from stillage.corpus.near_copies import Across, near_across
 from stillage.data.split import Split
 from stillage.data.synthetic import people
-from stillage.functional.overlap import Across, near_across
 from stillage.measures.measure import MeasureInput
 from stillage.measures.signal import compared_records
 from stillage.run.audit_config import AuditConfig

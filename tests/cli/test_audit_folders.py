@@ -389,3 +389,33 @@ def test_inputs_that_nothing_can_be_said_about(
     controls = next(check for check in found["checks"] if check["name"] == "controls")
     assert found["verdict"] != "valid" and "No leak found" not in printed
     assert controls["undecided"] or not controls["passed"]
+
+
+def test_nonmembers_near_members_are_left_out_by_corpus_overlap(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def own(row: dict[str, str], member: bool) -> dict[str, str]:
+        place = int(row["output"].split()[-1])
+        words = generator(place, "own").choice(list("abcdefghijklmnopqrst"), 14)
+        return row | {"output": " ".join(words)}
+
+    files(tmp_path, own)
+    members, nonmembers = Path("members.jsonl"), Path("nonmembers.jsonl")
+    copied = [json.loads(line) for line in members.read_text().splitlines()[:3]]
+    copied[1]["output"] = copied[1]["output"].upper().replace(" ", "\n")
+    copied[2]["output"] = f"Well then: {copied[2]['output']}"
+    with nonmembers.open("a") as handle:
+        handle.writelines(f"\n{json.dumps(row)}" for row in copied)
+    words = f"corpus overlap {members} {nonmembers} --drop-from {nonmembers} --out clean"
+    assert main(words.split()) == 0
+    assert "dropped 3 of 23 (2 exact copies, 1 near-duplicates); kept 20" in capsys.readouterr().out
+    audit = f"audit --student {models / 'student'} --members {members} --nonmembers"
+    assert main([*audit.split(), str(nonmembers), "--out", "dirty", *QUICK]) == 2
+    assert "1 records are in two parts" in capsys.readouterr().err
+    assert main([*audit.split(), "clean/kept.jsonl", "--out", "audited", *QUICK]) == 0
+    checks = read_json(Path("audited/audit/validity.json"))["checks"]
+    assert [
+        one["values"]["near nonmembers, ids"] for one in checks if one["name"] == "overlap"
+    ] == [[]]

@@ -14,6 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stillage.audit.duplicates import check_overlap, check_training_overlap, trained_on
+from stillage.corpus.grams import grams
+from stillage.corpus.near_copies import near_across
 from stillage.data.columns import record_id
 from stillage.data.draw import draw_split, share_counts
 from stillage.data.from_config import split_from_config
@@ -27,8 +29,6 @@ from stillage.data.grouping import (
 from stillage.data.records import Loaded
 from stillage.data.split import read_split, write_split
 from stillage.errors import DataError, UserError
-from stillage.functional.grams import grams
-from stillage.functional.overlap import near_across
 from stillage.run.config import DataConfig
 from stillage.types import Part, Record
 

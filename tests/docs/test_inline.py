@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from stillage.cli import SAME_AS, VERBS
 from stillage.cli.compare_runs import Comparison
+from stillage.cli.corpus import ACTIONS as CORPUS_ACTIONS
 from stillage.cli.generate_text import Ask
 from stillage.cli.plain_text import ACTIONS
 from stillage.face.evaluation import Matrix
@@ -39,18 +41,13 @@ def spans(page: str) -> list[str]:
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
 
 
-def corpus_settings() -> list[type]:
-    """The settings of every action on a corpus."""
-    files = sorted((ROOT / "src" / "stillage" / "cli").glob("corpus_*.py"))
-    return [importlib.import_module(f"stillage.cli.{file.stem}").Settings for file in files]
-
-
 def known_flags() -> set[str]:
     """Every flag of every verb, in the spelling of the docs."""
-    plain = [kind for _, kind, _ in ACTIONS.values()]
+    modules = (f"stillage.cli.corpus_{name}" for name in CORPUS_ACTIONS)
+    corpus = [importlib.import_module(one).Settings for one in modules if find_spec(one)]
     own = {
         field.name
-        for kind in (Comparison, Matrix, Ask, *plain, *corpus_settings())
+        for kind in (Comparison, Matrix, Ask, *corpus, *(kind for _, kind, _ in ACTIONS.values()))
         for field in dataclasses.fields(kind)
     }
     groups = {name.rsplit(".", 1)[0] for name in setting_kinds() if "." in name}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillage.functional.words import compared_form, invisible, normal_form, words_of
+from stillage.functional.words import compared_form, invisible, normal_form, word_spans, words_of
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,14 @@ def test_what_is_no_mark_of_writing_stays() -> None:
 )
 def test_words_of_many_scripts(text: str, words: list[str]) -> None:
     assert words_of(text) == words
+
+
+mixed = st.text(
+    st.one_of(st.characters(), st.sampled_from(" .\n\u201c\u00e9\u0301\u5929\u0e09az09"))
+)
+
+
+@given(mixed)
+def test_words_are_those_that_are_found_in_the_whole_form(text: str) -> None:
+    form = normal_form(text)
+    assert words_of(text) == [form[start:stop] for start, stop in word_spans(form)]

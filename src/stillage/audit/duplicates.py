@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from stillage.audit.validity import CONTAMINATED, SHOWN, Check, Value
+from stillage.corpus.families import CONTAINMENT, JACCARD
+from stillage.corpus.near_copies import Across, common_limit, near_across, own_prompts
 from stillage.data.grouping import prompt_text, whole_text
 from stillage.data.split import Split
-from stillage.functional.families import CONTAINMENT, JACCARD
-from stillage.functional.overlap import Across, common_limit, near_across, own_prompts
 from stillage.functional.words import compared_form
 from stillage.types import SIDES, Array, Record
 
@@ -63,7 +63,7 @@ def check_overlap(member_ids: Sequence[str], nonmember_ids: Sequence[str], near:
 
     Fails on any exact overlap, on an id given twice within a side, and where more than 1 % of the
     nonmembers have a near-duplicate among the members (the wording of templates is left out:
-    functional.families).
+    corpus.families).
     """
     both = sorted(set(member_ids) & set(nonmember_ids))
     repeated = len(member_ids) + len(nonmember_ids) - len(set(member_ids)) - len(set(nonmember_ids))

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from stillage.corpus.families import connected, families
+from stillage.corpus.near_copies import common_limit, near_groups, same_prompt_groups, united
 from stillage.errors import DataError
-from stillage.functional.families import connected, families
-from stillage.functional.overlap import common_limit, near_groups, same_prompt_groups, united
 from stillage.rng import generator
 from stillage.types import Array, Part, Record
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.functional.grams import Grams, cut_grams
+from stillage.corpus.grams import Grams, cut_grams
 from stillage.functional.words import compared_form
 from stillage.types import Array
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillage.functional.families import CONTAINMENT, JACCARD, LEAST_SHARED, SHORT_WHOLE, families
-from stillage.functional.grams import cut_grams, grams
-from stillage.functional.overlap import common_limit
+from stillage.corpus.families import CONTAINMENT, JACCARD, LEAST_SHARED, SHORT_WHOLE, families
+from stillage.corpus.grams import cut_grams, grams
+from stillage.corpus.near_copies import common_limit
 from stillage.rng import generator
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), max_size=14).map(" ".join)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillage.functional.families import connected, families
-from stillage.functional.grams import N_WORDS
+from stillage.corpus.families import connected, families
+from stillage.corpus.grams import N_WORDS
 from stillage.functional.words import compared_form, length_in_words
 from stillage.types import Array
 

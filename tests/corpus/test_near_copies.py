@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stillage.functional.overlap import (
+from stillage.corpus.near_copies import (
     SURELY,
     common_limit,
     near_across,
