@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import brute_search
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pytest
 from make_shards import make_shards
 
+from stillage.cli.board import facts_in_words
 from stillage.corpus import scan as scanning
 from stillage.corpus import scan_part_file, scan_task
 from stillage.corpus.scan import Hands, do_scan, plan_corpus_scan
@@ -409,3 +411,23 @@ def test_an_unfinished_scan_is_not_read(corpus: ShardSet, targets: Path, tmp_pat
     (tmp_path / "out" / "manifest.json").unlink()
     with pytest.raises(DataError, match="not finished"):
         read_scan(tmp_path / "out")
+
+
+def test_progress_is_told_in_tokens_share_speed_and_time_left(
+    corpus: ShardSet, targets: Path, tmp_path: Path
+) -> None:
+    told: list[dict[str, Any]] = []
+    planned = plan_corpus_scan(corpus, targets, NEAR)
+    hands = Hands(jobs=1, progress=lambda name, facts: told.append(dict(facts)))
+    do_scan(planned, tmp_path / "out", hands)
+    assert [facts["done"] for facts in told] == sorted(facts["done"] for facts in told)
+    assert len(told) == len(planned.parts) and told[-1]["done"] == told[-1]["of"] == 147
+    assert facts_in_words(told[-1]).startswith("147 of 147 tokens (100 %), ")
+    assert facts_in_words(told[-1]).endswith(" tokens/s, 0:00 left")
+
+    part_path(tmp_path / "out", 3).unlink()
+    told.clear()
+    do_scan(
+        planned, tmp_path / "out", Hands(jobs=1, say=lambda line: None, progress=hands.progress)
+    )
+    assert [facts["done"] for facts in told] == [147]

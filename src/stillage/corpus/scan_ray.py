@@ -32,7 +32,7 @@ AHEAD = 2
 def load_ray() -> Any:  # noqa: ANN401 - a module that need not be there
     """Import ray, which then tells nobody that it is used. CapabilityError without it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # an idle cluster's notices about a change of defaults to come
+    # else each task warns of a change of defaults to come
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         return importlib.import_module("ray")
@@ -47,11 +47,11 @@ def cluster(address: str, jobs: int) -> Iterator[Any]:
 
     A cluster that this process has joined already is used as it is. Yields ray.
     """
+    check_address(address)
     ray = load_ray()
     if ray.is_initialized():
         yield ray
         return
-    check_address(address)
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         ray.init(address=address, **quiet)
