@@ -10,6 +10,7 @@ import pytest
 from make_shards import make_shards
 
 from stillage.cli import main
+from stillage.corpus.shard_index import index_shards
 from stillage.corpus.tokenizers import rules_hash
 from stillage.models.load import load_tokenizer
 
@@ -58,6 +59,24 @@ def test_a_text_is_shown_as_its_tokens(
     )
     assert "document 1, token 0 (d1; made, line 2)" in out
     assert '"night": 0 times' in out and "no document holds these tokens in this order" in out
+
+
+def test_a_tokenizer_json_does_as_well(
+    tmp_path: Path,
+    tokenizer: tuple[str, PreTrainedTokenizerFast],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without the hash of a tokenizer there is nothing to check; special tokens are shown too."""
+    (day,) = tokenizer[1]("day", add_special_tokens=False)["input_ids"]
+    index_shards(make_shards(tmp_path, [[day, 0]], 300, shard_documents=1))
+    words = ["corpus", "count", str(tmp_path), "--tokenizer", f"{tokenizer[0]}/tokenizer.json"]
+    assert main([*words, "--text", "day", "day<eos>", "--tokens", "299,5000"]) == 0
+    out = capsys.readouterr().out
+    assert '"day<eos>": 1 time\n  2 tokens: "day"=' in out and '"<eos>"=0' in out
+    assert '"(unknown)"=5000' in out
+    (tmp_path / "other.json").write_text("{}")
+    assert main([*words[:-1], str(tmp_path / "other.json"), "--text", "day"]) == 2
+    assert "is no tokenizer" in capsys.readouterr().err
 
 
 def test_json_is_a_line_a_sequence(

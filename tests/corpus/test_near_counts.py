@@ -157,7 +157,7 @@ def test_groups_of_documents_scatter_as_documents_do() -> None:
 
 @pytest.mark.parametrize("documents", [500, 100_000])
 def test_limits_hold_the_true_mean(documents: int) -> None:
-    """The fast form of benchmarks/coverage/near_counts.py."""
+    """The fast form of benchmarks/simulations/near_counts.py."""
     held = 0
     for draw in range(100):
         rng = generator(draw, "coverage", documents)

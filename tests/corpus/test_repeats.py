@@ -17,7 +17,7 @@ from stillage.corpus import merge
 from stillage.corpus.removal import joined_removal
 from stillage.corpus.repeats import COLUMNS, corpus_repeats, find_repeats, joined_repeats
 from stillage.corpus.shard_index import index_shards
-from stillage.corpus.similar import joined_similar
+from stillage.corpus.similar import corpus_similar, joined_similar
 from stillage.errors import ConfigError, DataError
 
 Documents = list[list[int]]
@@ -124,6 +124,19 @@ def test_occurrences_overlap_and_the_most_frequent_come_out() -> None:
     assert rows_of(find_repeats(tokens, offsets, min_length=2, min_count=3)) == [(0, 0, 2, 3, 1)]
 
 
+def test_the_most_frequent_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    tokens, offsets = laid_out(rng.integers(0, 3, (20, 40)).tolist())
+    every = rows_of(find_repeats(tokens, offsets, min_length=2))
+    ranked = sorted(every, key=lambda row: (-row[3], -row[2], row[:2]))
+    monkeypatch.setattr("stillage.corpus.repeats.HELD", 0)
+    monkeypatch.setattr(
+        "stillage.corpus.repeats.merged_suffixes", lambda joined: merge.merged_suffixes(joined, 50)
+    )
+    for top in (1, 7, 100, len(every) + 1):
+        assert rows_of(find_repeats(tokens, offsets, min_length=2, top=top)) == sorted(ranked[:top])
+
+
 @pytest.mark.parametrize("kind", ["u1", "i2", ">u4", "i8", "u8"])
 def test_any_integers_in_any_layout(tmp_path: Path, kind: str) -> None:
     documents = [[1, 2, 3, 4], [9], [], [1, 2, 3]]
@@ -181,3 +194,4 @@ def test_a_corpus_of_shards_gives_the_same(tmp_path: Path) -> None:
         table = corpus_repeats(corpus, min_length=1, progress=lambda *facts: heard.append(facts))  # noqa: B023
         assert rows_of(table) == brute_repeats(documents, 1, 2)
         assert heard[-1] == (15, 15)
+        assert corpus_similar(corpus, 3) == joined_similar(naive_parts(documents, 1), 3)

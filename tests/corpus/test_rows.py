@@ -42,6 +42,10 @@ def test_blank_lines_are_rows_of_nothing_and_keep_the_count(tmp_path: Path) -> N
     [
         (b'{"a": ', "broken JSON (Expecting value at column 7)"),
         (b"[" * 100_000, "broken JSON (nested too deeply)"),
+        (
+            b'{"a": ' + b"9" * 5000 + b"}",
+            "broken JSON (Exceeds the limit (4300 digits) for integer string conversion: value has 5000 digits)",
+        ),
         (b'"text"', "not a JSON object but a str"),
         (b"null", "not a JSON object but a NoneType"),
         (b'{"a": "\xe9"}', "invalid UTF-8 (byte 0xe9 at 8)"),

@@ -18,7 +18,7 @@ FAMILY_LEVELS: Mapping[Family, float] = {"blind": 0.05, "trained": 0.02, "untrai
 """Chance that honest controls of a family fail together, at most. The blind attackers, who see what
 no model need see, are tested by themselves, so that attacks on models never hide what they find. As
 attacks on controls resemble each other, 2 to 3 % of simulated honest runs fail, where the bounds
-add up to 9 % (benchmarks/coverage/checks.py)."""
+add up to 9 % (benchmarks/simulations/checks.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

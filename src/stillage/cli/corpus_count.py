@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.errors import ConfigError, DataError
+from stillage.errors import ConfigError, DataError, first_line
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer
 
     from stillage.corpus.shards import ShardSet
 
@@ -30,7 +30,7 @@ class Settings:
     text: tuple[str, ...] = ()
     """Texts, each in quotes; a space before the first word counts. Needs --tokenizer."""
     tokenizer: str = ""
-    """The tokenizer of the corpus: a folder or a hub id. Shows the pieces of --tokens too."""
+    """The tokenizer of the corpus: a tokenizer.json, a model's folder or hub id. Shows the pieces of --tokens too."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     positions: int = 0
@@ -83,33 +83,53 @@ def read_ids(text: str) -> list[int]:
         raise ConfigError("A sequence of ids cannot be read.", values, fix) from error
 
 
-def own_tokenizer(corpus: ShardSet, chosen: Settings) -> PreTrainedTokenizerFast:
+def own_tokenizer(corpus: ShardSet, chosen: Settings) -> Tokenizer:
     """Load the tokenizer. DataError where the corpus was made with another."""
-    from stillage.corpus.tokenizers import rules_hash
-    from stillage.models.load import load_tokenizer
+    from stillage.corpus.tokenizers import backend_hash
 
-    tokenizer = load_tokenizer(chosen.tokenizer, chosen.revision)
-    given = rules_hash(tokenizer)
+    tokenizer = load(chosen.tokenizer, chosen.revision)
+    given = backend_hash(tokenizer)
     if corpus.tokenizer and given != corpus.tokenizer:
         values = f"{chosen.tokenizer}: {given[:12]}; {corpus.folder}: {corpus.tokenizer[:12]}"
         fix = "Give the tokenizer that the corpus was tokenised with."
         raise DataError("The corpus was made with another tokenizer.", values, fix)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     return tokenizer
 
 
-def ids_of(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+def load(place: str, revision: str) -> Tokenizer:
+    """A tokenizer.json as it stands, or a model's tokenizer as the model is given it."""
+    from tokenizers import Tokenizer
+
+    if not Path(place).is_file():
+        from stillage.models.load import load_tokenizer
+
+        return load_tokenizer(place, revision).backend_tokenizer
+    try:
+        return Tokenizer.from_file(place)
+    except Exception as error:  # the library has no narrower one
+        fix = "Give a tokenizer.json, or the folder of a model."
+        values = f"{place}: {first_line(error)}"
+        raise DataError("The file is no tokenizer.", values, fix) from error
+
+
+def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
     """The ids of a text, without what a tokenizer puts around it. ConfigError for none."""
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
     if not ids:
         values, fix = f"given: {text!r}", "Give a text of one token or more."
         raise ConfigError("The text has no tokens.", values, fix)
     return list(ids)
 
 
-def pieces_of(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> list[str]:
+def pieces_of(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
     """What each id stands for, as text."""
-    known = len(tokenizer)
-    return [str(tokenizer.decode([one])) if 0 <= one < known else "(unknown)" for one in ids]
+    known = [0 <= one < 1 << 32 and tokenizer.id_to_token(one) is not None for one in ids]
+    return [
+        tokenizer.decode([one], skip_special_tokens=False) if is_known else "(unknown)"
+        for one, is_known in zip(ids, known, strict=True)
+    ]
 
 
 def why_not(corpus: ShardSet, ids: list[int]) -> str:

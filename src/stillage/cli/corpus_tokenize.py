@@ -33,8 +33,7 @@ class Settings:
     ids_column: str = ""
     """The column that holds lists of token ids: nothing is tokenised; give vocab_size too."""
     vocab_size: int = 0
-    """Number of ids there can be; 0: the tokenizer's. Up to 65536, an id takes two bytes, else four.
-    """
+    """Number of ids there can be; 0: the tokenizer's. An id takes two bytes up to 65536, else four."""
     id_column: str = "id"
     """The column that names a document; where there is no column `id`, FILE:LINE names it."""
     txt: Literal["document", "lines"] = "document"
@@ -70,7 +69,7 @@ def run(paths: list[str], settings: Settings) -> int:
             tell=lambda facts: board.show("tokenize", facts),
         )
         manifest = tokenize(sources, Path(out), rules, running)
-    print("\n".join(summary(manifest, out)))
+    print("\n".join(what_came_out(manifest, out)))
     return 0
 
 
@@ -91,7 +90,7 @@ def encoding_of(settings: Settings) -> tuple[Encoding, str]:
             vocab_size=settings.vocab_size,
         )
         return encoding, ""
-    tokenizer = load(settings.tokenizer, settings.revision)
+    tokenizer = backend_tokenizer(settings.tokenizer, settings.revision)
     needed = largest_id(tokenizer) + 1
     if 0 < settings.vocab_size < needed:
         values = f"vocab_size: {settings.vocab_size}; the tokenizer's: {needed}"
@@ -106,7 +105,7 @@ def encoding_of(settings: Settings) -> tuple[Encoding, str]:
     return encoding, backend_hash(tokenizer)
 
 
-def load(place: str, revision: str) -> Tokenizer:
+def backend_tokenizer(place: str, revision: str) -> Tokenizer:
     """A tokenizer.json as it stands, or a model's tokenizer as the model is given it.
 
     The two may cut differently: transformers sets up some kinds by itself.
@@ -142,7 +141,7 @@ def usual_jobs(sources: list[str]) -> int:
     return 1 if is_small else cpu_count()
 
 
-def summary(manifest: Mapping[str, Any], out: str) -> list[str]:
+def what_came_out(manifest: Mapping[str, Any], out: str) -> list[str]:
     """What came out, and what was put aside."""
     documents = counted(manifest["documents"], "document")
     shards = counted(len(manifest["shards"]), "shard")

@@ -69,7 +69,9 @@ def find_near(
     tables, before = [], 0
     for tokens_T, offsets_D in texts:
         if len(offsets_D) > 1:  # a shard may have no documents
-            rows = fuzzy.find_near(tokens_T, offsets_D, plan, suppress_overlaps=suppress_overlaps)
+            rows = fuzzy.scan_with_plan(
+                tokens_T, offsets_D, plan, suppress_overlaps=suppress_overlaps
+            )
             tables.append(numbered(rows, before + np.arange(len(offsets_D) - 1)))
         before += len(offsets_D) - 1
     return in_order(join(tables))

@@ -119,7 +119,7 @@ def whole_file(path: Path) -> bytes:
 
 
 def cut_off(path: Path, line: int, error: CutOff) -> DataError:
-    """The error for a compressed file of which only the lines before `line` could be read."""
+    """The error for a compressed file that can be read before `line` alone."""
     fix = "Copy it anew, or compress it again from its source."
     values = f"{path}, line {line}: {error}"
     return DataError("The compressed file is damaged.", values, fix)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.corpus.encode import Encoded, Encoding, encode_in_order
+from stillage.corpus.encode import EncodedPiece, Encoding, encode_in_order
 from stillage.corpus.rows import Piece, piece_from
 from stillage.corpus.sources import Source
 from stillage.corpus.unfinished import START, Position, ShardDone
@@ -35,8 +35,11 @@ class Running:
     tell: Tell = lambda facts: None
 
 
-class Stream:
-    """The encoded pieces of all sources from a place on; what a shard leaves is put back."""
+class DocumentStream:
+    """The encoded pieces of all sources from a place on.
+
+    What a shard leaves of a piece is put back.
+    """
 
     def __init__(
         self,
@@ -50,17 +53,17 @@ class Stream:
         self.position = done[-1].after if done else START
         pieces = pieces_from(sources, self.position)
         self.encoded = encode_in_order(encoding, pieces, running.jobs)
-        self.rest: deque[Encoded] = deque()
+        self.rest: deque[EncodedPiece] = deque()
         self.running = running
         self.bad = sum(shard.bad for shard in done)
         sizes = [source.size for source in sources]
         self.meter = Meter(sizes, sum(shard.documents for shard in done))
 
-    def next(self) -> Encoded | None:
+    def next(self) -> EncodedPiece | None:
         """The next piece, None at the end. DataError for one bad row too many."""
         return self.rest.popleft() if self.rest else self.fetch()
 
-    def fetch(self) -> Encoded | None:
+    def fetch(self) -> EncodedPiece | None:
         """The next piece that nobody has seen yet."""
         if self.running.stop():
             fix = "Run the same command again: it continues."
@@ -71,7 +74,7 @@ class Stream:
             self.running.tell(self.meter.facts(self.numbers[piece.file], piece))
         return piece
 
-    def check_bad(self, piece: Encoded) -> None:
+    def check_bad(self, piece: EncodedPiece) -> None:
         """Count bad rows. DataError at the first beyond those that may be put aside."""
         allowed = self.running.max_bad
         if self.bad + len(piece.bad) > allowed:
@@ -112,7 +115,7 @@ def pieces_from(sources: Sequence[Source], start: Position) -> Iterator[Piece]:
 class Contents:
     """What a shard holds besides its ids, piece by piece."""
 
-    pieces: list[Encoded] = field(default_factory=list)  # without ids
+    pieces: list[EncodedPiece] = field(default_factory=list)  # without ids
     empty: int = 0
 
     @property
@@ -120,18 +123,19 @@ class Contents:
         """Rows put aside."""
         return sum(len(piece.bad) for piece in self.pieces)
 
-    def add(self, piece: Encoded) -> None:
+    def add(self, piece: EncodedPiece) -> None:
         """Take a piece in, but for its ids."""
         self.pieces.append(replace(piece, ids_T=piece.ids_T[:0].copy()))
         self.empty += int(np.count_nonzero(piece.lengths_D == 0))
 
 
 def shard_batches(
-    stream: Stream, shard_tokens: int, contents: Contents
+    stream: DocumentStream, shard_tokens: int, contents: Contents
 ) -> Iterator[tuple[Array, Array]]:
-    """The ids and lengths of one shard's documents; what else it holds goes to `contents`.
+    """The ids and lengths of one shard's documents.
 
-    It takes documents until the next would make it longer than shard_tokens; at least one.
+    What else it holds goes to `contents`. It takes documents until the next would make it longer
+    than shard_tokens; at least one.
     """
     room, is_empty = shard_tokens, True
     while (piece := stream.next()) is not None:
@@ -153,7 +157,7 @@ def shard_batches(
 
 
 def documents_that_fit(lengths_D: Array, room: int, *, is_empty: bool) -> int:
-    """How many of the next documents fit into the room; one at least into an empty shard."""
+    """How many of the next documents fit; one at least into an empty shard."""
     fits = int(np.searchsorted(np.cumsum(lengths_D), room, side="right")) if room >= 0 else 0
     return max(fits, 1) if is_empty and len(lengths_D) else fits
 
@@ -204,7 +208,7 @@ class Meter:
         self.started_s = time.monotonic()
         self.first_share = None if documents else 0.0  # of a continued run: where it goes on
 
-    def facts(self, source: int, piece: Encoded) -> dict[str, Any]:
+    def facts(self, source: int, piece: EncodedPiece) -> dict[str, Any]:
         """What is done once a piece is: documents, tokens/s, share, seconds left."""
         self.documents += len(piece.lengths_D)
         self.tokens += len(piece.ids_T)

@@ -52,8 +52,8 @@ class BadRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
-    """The documents of a piece: document d has lengths_D[d] ids, one after the other in ids_T."""
+class EncodedPiece:
+    """The documents of a piece: document d has lengths_D[d] of the ids, in order."""
 
     file: str
     ids_T: Array  # uint32
@@ -64,8 +64,8 @@ class Encoded:
     end: int  # the line after the last row
     share: float  # of the file, read where the piece ends
 
-    def split(self, count: int) -> tuple[Encoded, Encoded]:
-        """The first documents (at least one), and the others, with the bad rows among them."""
+    def split(self, count: int) -> tuple[EncodedPiece, EncodedPiece]:
+        """Split off the first documents (at least one), with the bad rows among them."""
         tokens, line = int(self.lengths_D[:count].sum()), int(self.lines_D[count - 1]) + 1
         left = replace(
             self,
@@ -87,7 +87,7 @@ class Encoded:
         return left, right
 
 
-def encode_piece(encoding: Encoding, piece: Piece) -> Encoded:
+def encode_piece(encoding: Encoding, piece: Piece) -> EncodedPiece:
     """Parse the rows of a piece and encode their documents; what cannot be is bad.
 
     A blank line is nothing; an empty text is a document without tokens.
@@ -111,7 +111,7 @@ def encode_piece(encoding: Encoding, piece: Piece) -> Encoded:
     flat = array("I")  # of 4 bytes; the fastest way from lists of numbers to an array
     for ids in lists:
         flat.fromlist(ids)
-    return Encoded(
+    return EncodedPiece(
         file=piece.file,
         ids_T=np.frombuffer(flat, dtype=np.uint32),
         lengths_D=np.array([len(ids) for ids in lists], dtype=np.int64),
@@ -147,7 +147,7 @@ def loaded_tokenizer(rules: str) -> Tokenizer:
 
 
 def column_of(row: Row, column: str) -> object:
-    """The value of a row's column. Raises Unusable for a broken row, or one without it."""
+    """The value of a row's column. Raises Unusable where there is none."""
     if row.value is None:
         raise Unusable(row.reason)
     if column not in row.value:
@@ -167,12 +167,8 @@ def document_ids(row: Row, encoding: Encoding) -> list[int]:
         return []
     if not isinstance(value, list) or not all(type(one) is int for one in value):
         raise Unusable(f"column {encoding.column} holds no list of whole numbers")
-    wrong = (
-        [one for one in (min(value), max(value)) if not 0 <= one < encoding.vocab_size]
-        if value
-        else []
-    )
-    if wrong:
+    ends = (min(value), max(value)) if value else ()
+    if wrong := [one for one in ends if not 0 <= one < encoding.vocab_size]:
         raise Unusable(f"id {wrong[0]} is outside the vocabulary of {encoding.vocab_size}")
     return value
 
@@ -195,7 +191,7 @@ def document_name(row: Row, encoding: Encoding, piece: Piece) -> str:
 
 def encode_in_order(
     encoding: Encoding, pieces: Iterable[Piece], jobs: int
-) -> Generator[Encoded, None, None]:
+) -> Generator[EncodedPiece, None, None]:
     """Encode pieces, in their order whatever the number of processes.
 
     Interrupted where one of them is killed.
@@ -249,6 +245,6 @@ def begin(encoding: Encoding, parent_pid: int) -> None:
         loaded_tokenizer(encoding.rules)
 
 
-def work(piece: Piece) -> Encoded:
+def work(piece: Piece) -> EncodedPiece:
     """Encode a piece as this process was told."""
     return encode_piece(GIVEN[0], piece)

@@ -17,7 +17,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lines:
+class LineGroup:
     """Some lines of a file, one after the other, without their ends."""
 
     first: int  # its number, from 1
@@ -25,8 +25,8 @@ class Lines:
     position: int  # bytes of the file read so far, as it lies on the disk
 
 
-def line_groups(path: Path, *, keep_mark: bool = False) -> Iterator[Lines]:
-    """Read the lines of a file, about a megabyte at a time, without ends and byte order mark.
+def line_groups(path: Path, *, keep_mark: bool = False) -> Iterator[LineGroup]:
+    """Read a file's lines, a megabyte at a time, without ends and byte order mark.
 
     DataError, with the line, for a compressed file that is cut off.
     """
@@ -39,16 +39,16 @@ def line_groups(path: Path, *, keep_mark: bool = False) -> Iterator[Lines]:
                 open_line.append(chunk)
                 continue
             lines = _without_ends(b"".join([*open_line, head]), start)
-            yield Lines(first=count + 1, lines=lines, position=position)
+            yield LineGroup(first=count + 1, lines=lines, position=position)
             count, start, open_line = count + len(lines), b"", [tail]
     except CutOff as error:
         raise cut_off(path, count + 1, error) from error
     if last := b"".join(open_line):
-        yield Lines(first=count + 1, lines=_without_ends(last, start), position=position)
+        yield LineGroup(first=count + 1, lines=_without_ends(last, start), position=position)
 
 
 def _without_ends(content: bytes, start: bytes) -> list[bytes]:
-    """Lines without newlines, the carriage return before one, and what the file starts with."""
+    """LineGroup without newlines, the carriage return before one, and what the file starts with."""
     return [line.removesuffix(b"\r") for line in content.removeprefix(start).split(b"\n")]
 
 

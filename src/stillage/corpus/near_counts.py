@@ -23,7 +23,7 @@ from stillage.types import Array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LEAST_TARGETS = 10  # below these no limits are given (benchmarks/coverage/near_counts.py)
+LEAST_TARGETS = 10  # below these no limits are given (benchmarks/simulations/near_counts.py)
 LEAST_DOCUMENTS = 10
 MOST_GROUPS = 4096  # more documents than these are put together at random
 MOST_DOCUMENTS = 10**9 - 1  # numpy's limit; of more, the rest hold nothing that would count
@@ -84,7 +84,7 @@ def near_counts(
     The limits add two errors in quadrature: that of a mean over targets, and that of a sum over
     documents, each with the limits of `means.mean_interval`, which are corrected for skewness. A
     bootstrap of the documents covers 12 to 96 %, one of documents and targets 76 to 100 %, these
-    limits 91 to 100 % (benchmarks/coverage/near_counts.py). NaN with a reason where there are fewer
+    limits 91 to 100 % (benchmarks/simulations/near_counts.py). NaN with a reason where there are fewer
     than LEAST_TARGETS targets, or near-duplicates in fewer than LEAST_DOCUMENTS documents.
 
     Returns a table of COLUMNS.

@@ -23,6 +23,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -30,6 +31,7 @@ import numpy as np
 from stillage.corpus.merge import Joined, merged_suffixes
 from stillage.corpus.shards import ShardSet
 from stillage.errors import ConfigError, did_you_mean
+from stillage.run.folder import full_disk_interrupts
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def joined_removal(
     check_rule(length, keep)
     cuts_R = range_cuts(joined)
     found: list[Array] = []
-    with ExitStack() as stack:
+    with full_disk_interrupts(Path(tempfile.gettempdir())), ExitStack() as stack:
         files = [
             stack.enter_context(
                 tempfile.SpooledTemporaryFile(max_size=IN_MEMORY // max(1, len(cuts_R) - 1))

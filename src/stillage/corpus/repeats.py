@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 COLUMNS = ("document", "start", "length", "count", "documents")
 """First occurrence (start in tokens from the document's first), tokens, occurrences, documents
 that hold one; all int64."""
+HELD = 1 << 18
+"""Repeats held before those that are not among the `top` are dropped."""
 Progress = Callable[[int, int], None]
 """(suffixes done, of all)"""
 
@@ -64,7 +66,8 @@ def corpus_repeats(
 ) -> pa.Table:
     """The same of an indexed corpus, over all shards at once; DataError where one has no index.
 
-    Memory: that of the merge, 8 bytes a document, and 32 for each repeat found (with `top`: none).
+    Memory: that of the merge, 8 bytes a document, and 32 for each repeat found (with `top`: for
+    each of those), besides 80 for each of the longest repeat's tokens.
     """
     from stillage.corpus.indexed_parts import indexed_parts
 
@@ -134,7 +137,7 @@ class RepeatSearch:
         found, stack = Found(*out_4N), Open(*self.stack_5S)
         done = walk_block(self.joined.places, self.walk, stack, found, block, self.limits)
         self.found_4N.append(out_4N[:, :done].copy())
-        if self.top and sum(one.shape[1] for one in self.found_4N) > 4 * self.top + (1 << 16):
+        if self.top and sum(one.shape[1] for one in self.found_4N) > 2 * self.top + HELD:
             self.found_4N = [most_frequent(self.found_4N, self.top)]
 
     def finish(self) -> pa.Table:

@@ -183,6 +183,8 @@ def _object(line: bytes) -> Value:
         return None, f"broken JSON ({error.msg} at column {error.colno})"
     except RecursionError:
         return None, "broken JSON (nested too deeply)"
+    except ValueError as error:  # a number of thousands of digits
+        return None, f"broken JSON ({str(error).split(';')[0]})"
 
 
 def _checked(value: object) -> Value:
@@ -199,7 +201,7 @@ def _array_values(path: Path) -> Iterator[Value]:
         raise DataError("The data file is damaged.", f"{path}: {wrong}", "Save it as UTF-8.")
     try:
         values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         fix = "Mend it, or write one object per line."
         raise DataError("The JSON array is broken.", f"{path}: {error}", fix) from error
     yield from map(_checked, values)

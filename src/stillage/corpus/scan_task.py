@@ -116,12 +116,12 @@ class Scanner:
 
     def rows(self, tokens_T: Array, offsets_D: Array, numbers_D: Array) -> pa.Table:
         """Find the near-duplicates in some documents. numbers_D: of these, in the corpus."""
-        from stillage.corpus.fuzzy import find_near
+        from stillage.corpus.fuzzy import scan_with_plan
 
         if not len(numbers_D):
             return schema().empty_table()
         kept = self.plan.settings.suppress_overlaps
-        found = find_near(tokens_T, offsets_D, self.near, suppress_overlaps=kept)
+        found = scan_with_plan(tokens_T, offsets_D, self.near, suppress_overlaps=kept)
         return numbered(found, numbers_D)
 
 

@@ -7,12 +7,14 @@ cluster of its own. A cluster is counted once, whole, wherever the shards are cu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from stillage.corpus.merge import Joined, merged_suffixes
+from stillage.corpus.repeats import Progress, check_limits
+from stillage.corpus.shards import ShardSet
 from stillage.types import Array
 
 
@@ -43,10 +45,20 @@ class Similar:
         return self.repeated_tokens / max(1, self.tokens)
 
 
-def joined_similar(
-    joined: Joined, length: int, progress: Callable[[int, int], None] | None = None
-) -> Similar:
-    """Count clusters of positions that share `length` tokens. Memory: a bit a token, the merge."""
+def corpus_similar(corpus: ShardSet, length: int, progress: Progress | None = None) -> Similar:
+    """Count clusters of positions that share `length` tokens, over all shards at once.
+
+    Memory: a bit a token, and that of the merge. ConfigError for a length below 1; DataError where
+    a shard has no index. progress: (suffixes done, of all).
+    """
+    from stillage.corpus.indexed_parts import indexed_parts
+
+    check_limits(length, 2, 0)
+    return joined_similar(indexed_parts(corpus), length, progress)
+
+
+def joined_similar(joined: Joined, length: int, progress: Progress | None = None) -> Similar:
+    """The same of parts with their suffix arrays."""
     count = ClusterCount(joined, length)
     done = 0
     for block in merged_suffixes(joined):

@@ -50,7 +50,7 @@ TRAIN = HubPart()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ReadAs:
     """How the files of a source are read; see `open_source`."""
 
     txt: TxtMode | None
@@ -97,11 +97,11 @@ def open_source(
     if any((path / name).exists() for name in SAVED):
         return [_saved(path, part, hub.split)]
     if path.is_dir():
-        return _folder(path, part, hub.split, Reading(txt=txt, columns=columns))
+        return _folder(path, part, hub.split, ReadAs(txt=txt, columns=columns))
     if path.exists():
-        return [_file(path, path.name, Reading(txt=txt, columns=columns))]
+        return [_file(path, path.name, ReadAs(txt=txt, columns=columns))]
     if is_pattern(source):
-        return _pattern(str(source), Reading(txt=txt, columns=columns))
+        return _pattern(str(source), ReadAs(txt=txt, columns=columns))
     if HUB_ID.fullmatch(str(source)) and not is_data(path, txt):
         return [_hub(str(source), hub, stream)]
     raise DataError("The data file does not exist.", f"looked for: {path}", _formats(txt))
@@ -147,7 +147,7 @@ def _formats(txt: TxtMode | None) -> str:
     return f"{files}, a folder saved by `datasets`, or a hub id (check the path)."
 
 
-def _file(path: Path, name: str, reading: Reading) -> Source:
+def _file(path: Path, name: str, reading: ReadAs) -> Source:
     """One file."""
     check_format(path, reading.txt)
     try:
@@ -168,7 +168,7 @@ class Pieces:
 
     path: Path
     name: str
-    reading: Reading
+    reading: ReadAs
 
     def __iter__(self) -> Iterator[Piece]:
         """Open the file."""
@@ -176,7 +176,7 @@ class Pieces:
         return file_pieces(self.path, self.name, txt, self.reading.columns)
 
 
-def _folder(folder: Path, part: str, split: str, reading: Reading) -> list[Source]:
+def _folder(folder: Path, part: str, split: str, reading: ReadAs) -> list[Source]:
     """Every data file below a folder, or those of one part; hidden ones do not count."""
     names = {
         path.relative_to(folder).as_posix(): path
@@ -249,7 +249,7 @@ def _row_count(path: Path, txt: TxtMode | None) -> int:
     return sum(not row.is_blank for row in file_rows(path, path.name, txt or "document"))
 
 
-def _pattern(pattern: str, reading: Reading) -> list[Source]:
+def _pattern(pattern: str, reading: ReadAs) -> list[Source]:
     """Every file that a pattern matches."""
     files = [Path(name) for name in glob.glob(pattern, recursive=True)]
     files = sorted(file for file in files if file.is_file())

@@ -171,7 +171,7 @@ def measure_text_corpus(path: Path) -> CorpusCounts:
 
 
 def corpus_files(path: Path) -> list[Path]:
-    """The files of a corpus: itself, or every .txt (.gz, .zst) below the folder, by name."""
+    """The files of a corpus: itself, or every .txt (.gz, .zst) of the folder, by name."""
     files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
     files = [
         file

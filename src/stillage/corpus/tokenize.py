@@ -1,4 +1,4 @@
-"""Sources to token shards (`shards`): parallel, restartable, the same bytes always.
+"""Sources to token shards: parallel, restartable, always the same bytes.
 
 Documents are numbered through all shards in the order of the sources. A shard takes documents until
 the next one would make it longer than shard_tokens; one longer document is a shard by itself.
@@ -18,8 +18,8 @@ from typing import Any
 
 from stillage.corpus.document_stream import (
     Contents,
+    DocumentStream,
     Running,
-    Stream,
     bad_rows,
     document_rows,
     shard_batches,
@@ -34,7 +34,7 @@ from stillage.corpus.unfinished import (
     UNFINISHED,
     Plan,
     ShardDone,
-    check_place,
+    check_out,
     check_same,
     finished_shards,
     give_up,
@@ -69,8 +69,8 @@ def tokenize(
     a document or more than max_bad bad rows, Interrupted (Stopped) once a signal has come.
     """
     token_type(rules.encoding.vocab_size)
-    check_numbers(rules, running)
-    check_place(out, [folder_and_part(source)[0] for source in sources])
+    check_rules(rules, running)
+    check_out(out, [folder_and_part(source)[0] for source in sources])
     with writable(out):
         opened = open_sources(sources, rules)
         plan = plan_of(opened, rules)
@@ -80,7 +80,7 @@ def tokenize(
             return read_json(out / MANIFEST)
         with locked(out / UNFINISHED):
             try:
-                return finish(opened, out, plan, rules, running)
+                return make_missing(opened, out, plan, rules, running)
             except Interrupted:
                 raise
             except UserError:
@@ -88,7 +88,7 @@ def tokenize(
                 raise
 
 
-def check_numbers(rules: TokenizeRules, running: Running) -> None:
+def check_rules(rules: TokenizeRules, running: Running) -> None:
     """Refuse numbers without meaning."""
     least = {
         "shard_tokens": (rules.shard_tokens, 1),
@@ -156,7 +156,7 @@ def plan_of(sources: Sequence[Source], rules: TokenizeRules) -> Plan:
     }
 
 
-def finish(
+def make_missing(
     sources: Sequence[Source], out: Path, plan: Plan, rules: TokenizeRules, running: Running
 ) -> dict[str, Any]:
     """Make the shards that are missing, and the manifest."""
@@ -166,7 +166,7 @@ def finish(
         check_same(out, read_json(path), plan)
     remove_leftovers(out)
     write_json(path, plan)
-    stream = Stream(sources, done, rules.encoding, running)
+    stream = DocumentStream(sources, done, rules.encoding, running)
     with running.stop.deferred(), closing(stream):
         while stream.has_more():
             done.append(write_shard(out, done, stream, rules))
@@ -179,9 +179,9 @@ def finish(
 
 
 def write_shard(
-    out: Path, done: Sequence[ShardDone], stream: Stream, rules: TokenizeRules
+    out: Path, done: Sequence[ShardDone], stream: DocumentStream, rules: TokenizeRules
 ) -> ShardDone:
-    """Write the next shard: its tokens, where its documents came from, that it is whole."""
+    """Write the next shard: tokens, where its documents came from, that it is whole."""
     name, first = shard_name(len(done)), sum(shard.documents for shard in done)
     vocab_size, contents = rules.encoding.vocab_size, Contents()
     about = {"format": "stillage shard 1", "vocab_size": vocab_size}

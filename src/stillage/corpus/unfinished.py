@@ -1,4 +1,4 @@
-"""What a tokenising that was stopped leaves in its folder, so that it goes on there.
+"""What a tokenising that was stopped leaves behind, so that it goes on there.
 
 OUT/unfinished/plan.json says what is made of what; for each finished shard, shard-00000.json (last)
 says where the next one begins, and shard-00000.bad.parquet holds the rows that were put aside.
@@ -19,8 +19,7 @@ from stillage.run.folder import read_json, remove, write_json
 UNFINISHED = "unfinished"
 PLAN = "plan.json"
 Plan = Mapping[str, Any]
-"""What decides the bytes of a corpus: format, tokenizer, vocab_size, settings, source_names, sources.
-"""
+"""What decides a corpus: format, tokenizer, vocab_size, settings, source_names, sources."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +57,7 @@ def write_done(out: Path, shard: ShardDone) -> None:
 
 
 def finished_shards(out: Path) -> list[ShardDone]:
-    """The shards that need not be made again: from the first on, as far as they are whole."""
+    """The shards that need not be made again: from the first to one that is not whole."""
     found: list[ShardDone] = []
     while True:
         name = shard_name(len(found))
@@ -76,7 +75,7 @@ def finished_shards(out: Path) -> list[ShardDone]:
         found.append(shard)
 
 
-def check_place(out: Path, sources: list[Path]) -> None:
+def check_out(out: Path, sources: list[Path]) -> None:
     """Refuse a folder that cannot take a corpus; nothing is written.
 
     sources: the local files and folders that are read.
@@ -99,13 +98,13 @@ def check_place(out: Path, sources: list[Path]) -> None:
 
 def check_same(out: Path, found: Plan, plan: Plan) -> None:
     """Refuse to go on in a folder that was begun with other settings or sources."""
-    if clash := differences(found, plan):
+    if clash := plan_differences(found, plan):
         what = "OUT was begun with other settings or sources."
         fix = "Give the same again, or another OUT (or remove this one)."
         raise ConfigError(what, f"{out}: {listed(clash)}", fix)
 
 
-def differences(found: Plan, plan: Plan) -> list[str]:
+def plan_differences(found: Plan, plan: Plan) -> list[str]:
     """What differs between two plans, in words: name: found -> asked for now."""
     old, new = flat(found), flat(plan)
     clash = [

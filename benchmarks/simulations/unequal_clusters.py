@@ -1,6 +1,6 @@
 """Coverage of intervals where near-duplicates form groups of very unequal size: AUC, paired test, proportion.
 
-    python benchmarks/coverage/unequal_clusters.py [REPETITIONS]
+    python benchmarks/simulations/unequal_clusters.py [REPETITIONS]
 
 Groups of each side: "1-9" evenly, "1 in 10 of 20" (the rest single), "Pareto" (shape 1.1, at most 100), "one of a quarter"
 (one group of G / 3 records, G single ones). "spanning": every group has its records on both sides, at random. The records of

@@ -1,6 +1,6 @@
 """Coverage of Spearman's interval where near-duplicates share their scores.
 
-    python benchmarks/coverage/spearman.py [REPETITIONS]
+    python benchmarks/simulations/spearman.py [REPETITIONS]
 
 Two scores of the same records, correlated r on the normal scale; the records of a group share 0.8 of both scores' variance.
 "t2": both scores of a group are divided by one more random number, as in t with 2 degrees of freedom. "Alone": what the

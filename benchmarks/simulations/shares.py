@@ -1,6 +1,6 @@
 """How often the limits of a difference of two paired shares hold it, in groups of any sizes.
 
-    python benchmarks/coverage/shares.py [--draws 1000]
+    python benchmarks/simulations/shares.py [--draws 1000]
 
 Two shares of the same records. A part of the records, "shared", answers as its group does, the rest
 each for itself. Printed: covered / how often the test rejects equality at 5 %, which for equal

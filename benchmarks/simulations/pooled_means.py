@@ -1,6 +1,6 @@
 """How often the difference of two means over one seed or several holds the truth; seeds that scatter little or much.
 
-python benchmarks/coverage/pooled_means.py [--draws 500]
+python benchmarks/simulations/pooled_means.py [--draws 500]
 """
 
 from __future__ import annotations

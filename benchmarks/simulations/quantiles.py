@@ -1,6 +1,6 @@
 """How often the limits of a quantile hold the true one, against a percentile bootstrap.
 
-python benchmarks/coverage/quantiles.py [--draws 400]
+python benchmarks/simulations/quantiles.py [--draws 400]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How often the controls of an audit catch a shift, and refuse an honest split, by how many attacks on controls there are.
 
-    python benchmarks/coverage/checks.py [--repeats 300] [--records 400]
+    python benchmarks/simulations/checks.py [--repeats 300] [--records 400]
 
 Texts of random words, as many members as nonmembers; in a shifted split some members have one word more often. The blind
 attackers are the real ones. Attacks on controls are scores at chance that resemble each other (correlation 0.8: all see how

@@ -4,7 +4,7 @@ The score of a reference in a canary's place is sqrt(shared) v_reference + sqrt(
 reference that is easy is easy everywhere. Planted canaries lie `planted` standard deviations above. The truth is the mean
 over many draws of canaries and references. `canaries only`: the interval that knows the canaries' own scatter alone.
 
-python benchmarks/coverage/exposure.py [--draws 200]
+python benchmarks/simulations/exposure.py [--draws 200]
 """
 
 from __future__ import annotations

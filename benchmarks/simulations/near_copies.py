@@ -1,6 +1,6 @@
 """What the search for near-copies sees: kinds of edits by how much was changed, families by size, and its time.
 
-    python benchmarks/coverage/near_copies.py
+    python benchmarks/simulations/near_copies.py
 
 Seeded; prints markdown tables, in about ten minutes. Texts of random words of six characters, 60 words unless said; 200 texts
 and one copy of each, among which a copy counts as found where it is in one family with its own source.

@@ -1,6 +1,6 @@
 """Coverage of the interval of the TPR at a fixed FPR: of the true rate at that FPR, not at one sample's threshold.
 
-    python benchmarks/coverage/tpr.py [REPETITIONS]
+    python benchmarks/simulations/tpr.py [REPETITIONS]
 
 Worlds: normal scores (nothing leaks; TPR .3; .95), t with 3 degrees of freedom, members of a third and of three times the
 nonmembers' spread, 5 % of members betrayed and the rest like nonmembers, scores rounded to halves, nonmembers of whom FPR / 2

@@ -1,6 +1,6 @@
 """Coverage of AUCs pooled over seeds, and how often the paired test over seeds rejects where nothing differs.
 
-    python benchmarks/coverage/pooled.py [REPETITIONS]
+    python benchmarks/simulations/pooled.py [REPETITIONS]
 
 The member's score of record i under seed s is f_i + e_is + d_s: f the record (shared where the seeds share records), e the
 seed's noise on that record, d ~ N(1, scatter) how well that seed tells members. The target is the mean AUC over such seeds

@@ -1,6 +1,6 @@
 """How often the interval of a mean of numbers between 0 and 1 holds the true mean, against Student's t.
 
-python benchmarks/coverage/bounded_means.py [--draws 400]
+python benchmarks/simulations/bounded_means.py [--draws 400]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How often the best attack is significant at 5 % where nothing leaks, by how the audited records are drawn.
 
-    python benchmarks/coverage/best_attack.py [--trials 400]
+    python benchmarks/simulations/best_attack.py [--trials 400]
 
 A pool with families of near-duplicates, easier texts than the others, is drawn into members and nonmembers by whole families
 (data.grouping), as many records of each side are then audited (audit.max_records), and three attacks that see nothing but how

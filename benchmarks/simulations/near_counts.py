@@ -1,6 +1,6 @@
 """How often the interval of a bucket's mean number of near-duplicates holds the true mean.
 
-python benchmarks/coverage/near_counts.py [--draws 300]
+python benchmarks/simulations/near_counts.py [--draws 300]
 
 Against two percentile bootstraps (400 resamples): of documents alone, and of documents and targets
 both (the pigeonhole bootstrap, Owen 2007). Samples whose hits lie in too few documents get no

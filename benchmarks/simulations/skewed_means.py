@@ -1,6 +1,6 @@
 """How often the interval of a mean of any numbers, and of a ratio of sums, holds the truth, against Student's t.
 
-python benchmarks/coverage/skewed_means.py [--draws 1500]
+python benchmarks/simulations/skewed_means.py [--draws 1500]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How often the limits of BLEU and chrF hold the value of the whole population of answers.
 
-python benchmarks/coverage/corpus_overlap.py [--draws 150]
+python benchmarks/simulations/corpus_overlap.py [--draws 150]
 """
 
 from __future__ import annotations

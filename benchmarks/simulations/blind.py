@@ -1,6 +1,6 @@
 """How often blind attackers refuse an honest split, and how often they see a real shift: a simulation, seeded.
 
-python benchmarks/coverage/blind.py [repetitions]   prints a markdown table; a few minutes on one core.
+python benchmarks/simulations/blind.py [repetitions]   prints a markdown table; a few minutes on one core.
 """
 
 from __future__ import annotations

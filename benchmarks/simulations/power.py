@@ -1,6 +1,6 @@
 """How often what is called the smallest leak found is found: simulated intervals at the AUC and TPR that power.py states.
 
-    python benchmarks/coverage/power.py [--repeats 2000]
+    python benchmarks/simulations/power.py [--repeats 2000]
 
 Normal scores of one variance; within clusters they are correlated as stated (ranks: what power.py is given). The tail: some
 members far above all others. "Harmless": how often a model at chance is shown to be below the limit with the records said to
