@@ -53,10 +53,10 @@ def run(paths: list[str], chosen: Settings) -> int:
 
 def texts_of(view: CorpusView, place: str, revision: str) -> Mapping[int, str]:
     """Decode every target. DataError for another tokenizer than that of the scan."""
-    from stillage.cli.corpus_tokenize import load
+    from stillage.cli.corpus_tokenize import backend_tokenizer
     from stillage.corpus.tokenizers import backend_hash
 
-    tokenizer, plan = load(place, revision), view.scan.plan
+    tokenizer, plan = backend_tokenizer(place, revision), view.scan.plan
     digest = backend_hash(tokenizer)
     if plan.tokenizer and plan.tokenizer != digest:
         values = f"{place}: {digest[:12]}; the scan's: {plan.tokenizer[:12]}"
