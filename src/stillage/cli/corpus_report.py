@@ -22,7 +22,7 @@ class Settings:
     level: float = 0.95
     """Of all intervals."""
     tokenizer: str = ""
-    """A tokenizer.json, or the model (a folder or a hub id) whose tokenizer made the shards: decodes
+    """A tokenizer.json, or the model whose tokenizer made the shards (a folder or a hub id): decodes
     the targets; needs --show-text."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""

@@ -75,27 +75,26 @@ def near_counts(
     distances: Sequence[int],
     level: float = 0.95,
 ) -> pa.Table:
-    """Average the near-duplicates of a bucket's targets, by metric, within each distance.
+    """Average the near-duplicates of a bucket's targets, by metric and distance.
 
-    hits: columns target, document, distance, metric; without their targets' own places (`own_places`).
-    targets: columns role, bucket; row t is target t. Within each distance, so that numbers never
-    fall; for the whole corpus, whatever share of it was scanned.
+    hits: columns target, document, distance, metric; without the targets' own places
+    (`own_places`). targets: columns role, bucket; row t is target t. Within each distance, so that
+    numbers never fall; for the whole corpus, whatever share of it was scanned.
 
     The limits add two errors in quadrature: that of a mean over targets, and that of a sum over
     documents, each with the limits of `means.mean_interval`, which are corrected for skewness. A
-    bootstrap of the documents covers 12 to 96 %, one of documents and targets 76 to 100 %, these
-    limits 91 to 100 % (benchmarks/simulations/near_counts.py). NaN with a reason where there are fewer
-    than LEAST_TARGETS targets, or near-duplicates in fewer than LEAST_DOCUMENTS documents.
+    bootstrap of the documents covers 12 to 94 %, one of documents and targets 76 to 98 %, these
+    limits 91 to 100 % (benchmarks/simulations/near_counts.py). NaN with a reason where there are
+    fewer than LEAST_TARGETS targets, or hits in fewer than LEAST_DOCUMENTS documents.
 
     Returns a table of COLUMNS.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     kinds = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
     names, rows = bucket_names(targets), list[dict[str, Any]]()
     for metric in metrics:
-        chosen = hits.filter(pc.equal(hits["metric"].cast("string"), metric))  # pyright: ignore[reportAttributeAccessIssue]
+        chosen = hits_of(hits, metric)
         numbers = [chosen[name].to_numpy() for name in ("target", "document", "distance")]
         for bucket in ordered_buckets(names):
             is_own = np.array([name == bucket for name in names])
@@ -104,6 +103,14 @@ def near_counts(
                 for row in _bucket_rows(numbers, is_own, scanned, distances, level)
             ]
     return pa.Table.from_pylist(rows, schema=kinds)
+
+
+def hits_of(hits: pa.Table, metric: str) -> pa.Table:
+    """The hits of one metric, whether their column is of strings or a dictionary."""
+    import pyarrow.compute as pc
+
+    is_of = pc.equal(hits["metric"].cast("string"), metric)  # pyright: ignore[reportAttributeAccessIssue]
+    return hits.filter(is_of)
 
 
 COLUMNS = {
@@ -140,7 +147,10 @@ def _bucket_rows(
     distances: Sequence[int],
     level: float,
 ) -> Iterator[dict[str, Any]]:
-    """Count one bucket at every distance. numbers: target, document, distance of each hit."""
+    """Count one bucket at every distance.
+
+    numbers: target, document and distance of each hit.
+    """
     inside = is_own[numbers[0]]
     targets, row_of = int(is_own.sum()), np.cumsum(is_own) - 1
     target_H, document_H, distance_H = (each[inside] for each in numbers)
@@ -206,7 +216,7 @@ def mean_count(
 
 
 def grouped(sum_J: Array, documents: int) -> Array:
-    """Sum documents in random groups, so that as many as there may be take little memory.
+    """Sum documents in random groups, so that any number takes little memory.
 
     sum_J: of the documents that hold any. One number a document, 0 included, where there are at
     most MOST_GROUPS; sums of equal random groups scatter as much as the documents do.

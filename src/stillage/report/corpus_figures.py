@@ -49,7 +49,7 @@ def buckets_picture(view: CorpusView, metric: str) -> Picture:
 
 
 def rules_picture(view: CorpusView, metric: str) -> Picture:
-    """Draw what each rule leaves in the corpus, of the bucket that the headline is about."""
+    """Draw what each rule leaves in the corpus, of the headline's bucket."""
     bucket = speaking(view).bucket
     lines, rows = dict[str, Sequence[Mapping[str, Any]]](), list[tuple[str | float | int, ...]]()
     for rest in view.rests:
@@ -112,7 +112,7 @@ def drawn(
 
 
 def lowest(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
-    """The floor of the axis, where 0 is drawn: a power of ten below all numbers above 0."""
+    """The floor of the axis, where 0 is drawn: a power of ten below the rest."""
     seen = [row["mean"] for line in lines.values() for row in line if row["mean"] > 0]
     return 10.0 ** (math.ceil(math.log10(min(seen))) - 1) if seen else 0.1
 

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillage.corpus.copy_worth import Worth, published_worth
-from stillage.corpus.near_counts import Scanned, bucket_names, near_counts, own_places
+from stillage.corpus.near_counts import (
+    Scanned,
+    bucket_names,
+    hits_of,
+    near_counts,
+    own_places,
+)
 from stillage.corpus.scan_results import Scan, read_scan
 from stillage.errors import DataError
 from stillage.run.folder import read_json, read_table
@@ -89,7 +95,7 @@ class CorpusView:
 
 
 def read_corpus(folder: Path, level: float = 0.95) -> CorpusView:
-    """Read a finished scan and what rules leave of it. DataError where it is not finished."""
+    """Read a finished scan and what rules leave of it. DataError: not finished."""
     scan, judged, left = read_scan(folder), {}, None
     if (folder / POLICY / "policy.json").is_file():
         judged = read_json(folder / POLICY / "policy.json")
@@ -103,7 +109,10 @@ def read_corpus(folder: Path, level: float = 0.95) -> CorpusView:
 def corpus_view(
     scan: Scan, judged: Mapping[str, Any], left: pa.Table | None, level: float = 0.95
 ) -> CorpusView:
-    """Count what was found, and what is left. judged, left: policy.json, survivors.parquet."""
+    """Count what was found, and what is left.
+
+    judged, left: the contents of policy.json and survivors.parquet; None: no rule was tried.
+    """
     manifest = scan.manifest
     scanned = Scanned(documents=manifest["scanned"]["documents"], of=manifest["of"]["documents"])
     _, found_T = own_places(scan.hits, scan.targets)
@@ -170,14 +179,11 @@ def worth_of(judged: Mapping[str, Any]) -> Worth:
 
 
 def worth_by_target(view: CorpusView, rest: Rest, metric: str) -> Array:
-    """What each target's copies are worth by each model, exact ones included, float64 [M, T].
+    """What each target's copies are worth by each model, exact ones included.
 
-    Of the whole corpus, whatever share was scanned.
+    float64 [M, T]; of the whole corpus, whatever share was scanned.
     """
-    import pyarrow.compute as pc
-
-    hits = rest.hits
-    hits = hits.filter(pc.equal(hits["metric"].cast("string"), metric))  # pyright: ignore[reportAttributeAccessIssue]
+    hits = hits_of(rest.hits, metric)
     rho_MH = view.worth.by_model(hits["distance"].to_numpy() / view.length)
     target_H, targets = hits["target"].to_numpy(), len(view.scan.targets)
     sums = [np.bincount(target_H, rho_H, minlength=targets) for rho_H in rho_MH]
@@ -185,19 +191,17 @@ def worth_by_target(view: CorpusView, rest: Rest, metric: str) -> Array:
 
 
 def by_target(view: CorpusView) -> pa.Table:
-    """Count each target's copies, by metric: what the per-target table shows, all of it.
+    """Count each target's copies, by metric: all of the per-target table.
 
     Columns: target, bucket, count and unique as the targets have them, metric, own_place (found),
     exact (copies elsewhere), near (distance 1 and more), worth, worth_low, worth_high (exact-copy
     equivalents, exact ones included: mean, least and most of the models). For the whole corpus.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     targets, tables = view.scan.targets, []
     for metric in view.metrics:
-        hits = view.before.hits
-        hits = hits.filter(pc.equal(hits["metric"].cast("string"), metric))  # pyright: ignore[reportAttributeAccessIssue]
+        hits = hits_of(view.before.hits, metric)
         is_exact = hits["distance"].to_numpy() == 0
         counts = [
             np.bincount(hits["target"].to_numpy()[which], minlength=len(targets))

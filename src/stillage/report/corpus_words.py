@@ -75,7 +75,7 @@ def buckets_said(view: CorpusView, rest: Rest) -> list[Said]:
 
 
 def speaking(view: CorpusView) -> Said:
-    """The bucket that the headline is about: the most frequent one with near-duplicates."""
+    """The bucket of the headline: the most frequent one with near-duplicates."""
     said = buckets_said(view, view.before)
     repeated = [one for one in said if one.bucket.isdecimal()] or said
     return next((one for one in reversed(repeated) if one.near["near_duplicates"]), repeated[-1])
