@@ -1,6 +1,6 @@
 """How often the page says "leaks" where nothing does, and where something does: whole verdicts over simulated scores.
 
-Run it: `python benchmarks/simulations/claims.py [trials]` (some minutes of one core at 200 trials). Every trial draws records,
+Run it: `python benchmarks/simulations/claims.py [trials]` (minutes of one core at 200 trials). Every trial draws records,
 scores of a student and its two controls under two attacks, and what they recite; the audit's own functions turn them into
 rows, and the report's verdict reads them. The last column is what the student's tail alone, without the controls, would
 have claimed.

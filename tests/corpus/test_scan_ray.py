@@ -76,7 +76,9 @@ def test_a_node_is_removed_and_the_files_are_those_of_a_scan_alone(
     assert not ray.is_initialized()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "foo bar", "ray://127.0.0.1:1", "127.0.0.1:port"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:1", "foo bar", "ray://127.0.0.1:1", "127.0.0.1:port"]
+)
 def test_an_address_where_nobody_answers_is_refused_at_once(address: str) -> None:
     with pytest.raises(ConfigError, match=r"No ray cluster[\s\S]*ray start"):
         scan_ray.check_address(address)

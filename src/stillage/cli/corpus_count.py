@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.errors import ConfigError, DataError, first_line
+from stillage.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -85,9 +85,10 @@ def read_ids(text: str) -> list[int]:
 
 def own_tokenizer(corpus: ShardSet, chosen: Settings) -> Tokenizer:
     """Load the tokenizer. DataError where the corpus was made with another."""
+    from stillage.cli.corpus_tokenize import backend_tokenizer
     from stillage.corpus.tokenizers import backend_hash
 
-    tokenizer = load(chosen.tokenizer, chosen.revision)
+    tokenizer = backend_tokenizer(chosen.tokenizer, chosen.revision)
     given = backend_hash(tokenizer)
     if corpus.tokenizer and given != corpus.tokenizer:
         values = f"{chosen.tokenizer}: {given[:12]}; {corpus.folder}: {corpus.tokenizer[:12]}"
@@ -96,22 +97,6 @@ def own_tokenizer(corpus: ShardSet, chosen: Settings) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def load(place: str, revision: str) -> Tokenizer:
-    """A tokenizer.json as it stands, or a model's tokenizer as the model is given it."""
-    from tokenizers import Tokenizer
-
-    if not Path(place).is_file():
-        from stillage.models.load import load_tokenizer
-
-        return load_tokenizer(place, revision).backend_tokenizer
-    try:
-        return Tokenizer.from_file(place)
-    except Exception as error:  # the library has no narrower one
-        fix = "Give a tokenizer.json, or the folder of a model."
-        values = f"{place}: {first_line(error)}"
-        raise DataError("The file is no tokenizer.", values, fix) from error
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -101,11 +101,11 @@ def texts_of(chosen: Settings) -> Texts | None:
             what = "Texts are cut at the places of tokens."
             raise ConfigError(what, "--source without --tokenizer", fix)
         return None
-    from stillage.cli.corpus_tokenize import load
+    from stillage.cli.corpus_tokenize import backend_tokenizer
     from stillage.corpus.kept_texts import Texts
     from stillage.corpus.tokenizers import backend_hash
 
-    tokenizer = load(chosen.tokenizer, chosen.revision)
+    tokenizer = backend_tokenizer(chosen.tokenizer, chosen.revision)
     digest = backend_hash(tokenizer)
     tokenizer.no_truncation()
     tokenizer.no_padding()

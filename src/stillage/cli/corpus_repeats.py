@@ -17,7 +17,7 @@ from stillage.errors import ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer
 
     from stillage.corpus.merge import Joined
     from stillage.corpus.shards import ShardSet
@@ -206,7 +206,7 @@ def told_repeat(
     corpus: ShardSet,
     joined: Joined,
     row: Mapping[str, int],
-    tokenizer: PreTrainedTokenizerFast | None,
+    tokenizer: Tokenizer | None,
 ) -> dict[str, Any]:
     """A repeat with its first ids, some of its documents, and its text."""
     from stillage.cli.corpus_count import name_documents
