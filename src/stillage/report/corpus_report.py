@@ -21,6 +21,7 @@ from stillage.report.corpus_words import (
     own_words,
     ranged,
     speaking,
+    unjudged,
     unknowns,
 )
 from stillage.report.html import flatten, rendered, typeset
@@ -47,7 +48,8 @@ def write_corpus_report(view: CorpusView) -> list[str]:
         write_table(folder / FOLDER / f"{name}.parquet", table)
         write_text(folder / FOLDER / f"{name}.csv", csv_of(table))
     write_text(folder / PAGE, corpus_page(view, drawn, rows))
-    return [headline(view) + ".", *filter(None, [detail(view)]), coverage(view), own_words(view)]
+    said = [headline(view) + ".", detail(view), coverage(view), own_words(view), unjudged(view)]
+    return list(filter(None, said))
 
 
 def csv_of(table: pa.Table) -> str:
@@ -78,6 +80,7 @@ def corpus_page(view: CorpusView, drawn: Sequence[Picture], rows: pa.Table) -> s
         "detail": typeset(detail(view)),
         "coverage": typeset(coverage(view)),
         "own": typeset(own_words(view)),
+        "unjudged": typeset(unjudged(view)),
         "keys": corpus_keys(view),
         "metrics": metrics,
         "rules": rules_tables(view),

@@ -155,6 +155,16 @@ def own_words(view: CorpusView) -> str:
     )
 
 
+def unjudged(view: CorpusView) -> str:
+    """Say on the first screen what matters most of what is not known."""
+    said = buckets_said(view, view.before)
+    reasons = [one.near["reason"] for one in said if one.near["reason"]]
+    if not reasons:
+        return "Not judged: what copies are worth to other models than those that were measured."
+    which = "these numbers" if len(reasons) == len(said) else "some of these numbers"
+    return f"Not judged: how far off {which} may be ({max(reasons)})."
+
+
 def unknowns(view: CorpusView) -> list[str]:
     """List what cannot be judged from this scan."""
     found = dict[str, list[str]]()
