@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make_shards import make_shards
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from stillage.corpus import compressed, rows
@@ -169,7 +170,9 @@ def test_every_format_gives_the_ids_of_each_text_alone(tmp_path: Path) -> None:
         tmp_path / "in" / "d.parquet",
     )
     (tmp_path / "in" / "e.txt").write_text("w1 w2\n\nw3")
+    (tmp_path / "in" / "notes.md").touch()
     manifest = tokenize([str(tmp_path / "in")], tmp_path / "out", rules_of(tokenizer), Running())
+    assert manifest["not_read"] == {"notes.md": 0}
     assert documents(tmp_path / "out") == [*expected * 4, [2, 3, 4]]
     assert manifest["empty_documents"] == 4 and manifest["tokenizer"] == backend_hash(tokenizer)
     table = document_table(corpus := open_shards(tmp_path / "out"), corpus.shards[0])
@@ -336,6 +339,20 @@ def test_a_finished_shard_that_was_cut_since_is_made_again(
     shard.write_bytes(shard.read_bytes()[:-1])
     tokenize(source, tmp_path / "out", rules, Running())
     assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_finished_corpus_is_not_made_again_but_looked_at(tmp_path: Path) -> None:
+    source, out = [str(jsonl(tmp_path / "a.jsonl", GOOD))], tmp_path / "out"
+    assert tokenize(source, out, rules_of(), Running()) == tokenize(
+        source, out, rules_of(), Running()
+    )
+    shard = out / "shard-00000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(DataError, match="The shard is damaged"):
+        tokenize(source, out, rules_of(), Running())
+    make_shards(tmp_path / "other", [[1]], vocab_size=100, shard_documents=1)
+    with pytest.raises(ConfigError, match=r"source a\.jsonl: absent -> "):
+        tokenize(source, tmp_path / "other", rules_of(), Running())
 
 
 def test_a_full_disk_interrupts_and_the_same_call_goes_on(

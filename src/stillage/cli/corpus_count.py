@@ -100,7 +100,7 @@ def own_tokenizer(corpus: ShardSet, chosen: Settings) -> Tokenizer:
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids of a text, without what a tokenizer puts around it. ConfigError for none."""
+    """The ids of a text, without BOS and the like. ConfigError for a text of none."""
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     if not ids:
         values, fix = f"given: {text!r}", "Give a text of one token or more."

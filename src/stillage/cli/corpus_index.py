@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NAMES = ("SHARDS",)
 SMALL = 5_000_000  # tokens that need no time left
 PIECE = 200_000  # tokens whose speed is a first guess
+SLOWER = 0.4  # a large shard beside a small piece: caches, and n log n
 MOST = 0.95  # of a shard in work that a guess may call done
 
 
@@ -55,7 +56,7 @@ def beating(board: Board, todo: list[Shard], jobs: int) -> Callable[[int], None]
     so far, at first that of a small piece.
     """
     tokens = sum(len(shard.tokens_T) for shard in todo)
-    guess = small_speed(todo[0]) * jobs if tokens > SMALL else 0.0
+    guess = SLOWER * small_speed(todo[0]) * jobs if tokens > SMALL else 0.0
     longest = max((len(shard.tokens_T) for shard in todo), default=0)
     started = changed = time.monotonic()
     before = 0

@@ -1,6 +1,6 @@
-"""How often sequences of tokens occur in an indexed corpus, and where: exact, over all shards.
+"""How often sequences of tokens occur in an indexed corpus, and where.
 
-Occurrences may overlap, and none crosses from one document into the next.
+Exact, over all shards. Occurrences may overlap, and none crosses from one document into the next.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def count_sequences(corpus: ShardSet, queries: Sequence[Sequence[int] | Array] |
 def find_sequence(
     corpus: ShardSet, tokens: Sequence[int] | Array, limit: int | None = None
 ) -> pa.Table:
-    """Find a sequence's occurrences: document, start (in tokens of the document), both int64.
+    """Find a sequence's occurrences: document, start (in its tokens), both int64.
 
     In the order of the corpus; the first `limit` of them (None: all). DataError as
     `count_sequences`.
@@ -72,7 +72,7 @@ def find_sequence(
 
 
 def padded(queries: Sequence[Sequence[int] | Array] | Array) -> tuple[Array, Array]:
-    """Queries as one array, int64 [Q, m], with their lengths. DataError for an empty one."""
+    """Queries as one array, int64 [Q, m], and their lengths. DataError: an empty one."""
     lengths_Q = np.array([len(query) for query in queries], dtype=np.int64)
     empty = np.flatnonzero(lengths_Q == 0)
     if len(empty):
@@ -93,7 +93,7 @@ def padded(queries: Sequence[Sequence[int] | Array] | Array) -> tuple[Array, Arr
 def suffix_ranges(
     shard: Shard, index: ShardIndex, ids_Qm: Array, lengths_Q: Array
 ) -> tuple[Array, Array]:
-    """The ranks of the suffixes that begin with each query: low_Q, and high_Q behind the last.
+    """The suffixes that begin with each query: ranks low_Q, and high_Q behind the last.
 
     All queries are searched for together, by halves: both ends of a query's range are a search.
     """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.corpus.encode import EncodedPiece, Encoding, encode_in_order
+from stillage.corpus.encode import BadRow, EncodedPiece, Encoding, encode_in_order
 from stillage.corpus.rows import Piece, piece_from
 from stillage.corpus.sources import Source
 from stillage.corpus.unfinished import START, Position, ShardDone
@@ -115,17 +115,21 @@ def pieces_from(sources: Sequence[Source], start: Position) -> Iterator[Piece]:
 class Contents:
     """What a shard holds besides its ids, piece by piece."""
 
-    pieces: list[EncodedPiece] = field(default_factory=list)  # without ids
+    tables: list[pa.Table] = field(default_factory=list)  # where its documents came from
+    bad: list[tuple[str, BadRow]] = field(default_factory=list)  # source, row put aside
     empty: int = 0
-
-    @property
-    def bad(self) -> int:
-        """Rows put aside."""
-        return sum(len(piece.bad) for piece in self.pieces)
 
     def add(self, piece: EncodedPiece) -> None:
         """Take a piece in, but for its ids."""
-        self.pieces.append(replace(piece, ids_T=piece.ids_T[:0].copy()))
+        import pyarrow as pa
+
+        columns = {
+            "id": pa.array(piece.names, pa.string()),
+            "source": pa.repeat(pa.scalar(piece.file, pa.string()), len(piece.names)),
+            "line": pa.array(piece.lines_D, pa.int64()),
+        }
+        self.tables.append(pa.table(columns))
+        self.bad += [(piece.file, row) for row in piece.bad]
         self.empty += int(np.count_nonzero(piece.lengths_D == 0))
 
 
@@ -166,33 +170,21 @@ def document_rows(contents: Contents, first: int) -> pa.Table:
     """Where a shard's documents came from; they are numbered from `first` on."""
     import pyarrow as pa
 
-    kinds = {"id": pa.string(), "source": pa.string(), "line": pa.int64()}
-    parts = [
-        pa.table(
-            {
-                "id": pa.array(piece.names, pa.string()),
-                "source": pa.repeat(pa.scalar(piece.file, pa.string()), len(piece.names)),
-                "line": pa.array(piece.lines_D, pa.int64()),
-            }
-        )
-        for piece in contents.pieces
-    ]
-    table = pa.concat_tables([pa.schema(kinds).empty_table(), *parts]).combine_chunks()
+    table = pa.concat_tables(contents.tables).combine_chunks()
     numbers = pa.array(np.arange(first, first + len(table), dtype=np.int64))
     return table.add_column(0, "document", numbers)
 
 
-def bad_rows(contents: Contents) -> pa.Table:
+def bad_rows(bad: Sequence[tuple[str, BadRow]]) -> pa.Table:
     """The rows that were put aside, as they stand in their files."""
     import pyarrow as pa
 
-    rows = [(piece.file, row) for piece in contents.pieces for row in piece.bad]
     return pa.table(
         {
-            "source": pa.array([file for file, _ in rows], pa.string()),
-            "line": pa.array([row.line for _, row in rows], pa.int64()),
-            "reason": pa.array([row.reason for _, row in rows], pa.string()),
-            "content": pa.array([row.content for _, row in rows], pa.binary()),
+            "source": pa.array([source for source, _ in bad], pa.string()),
+            "line": pa.array([row.line for _, row in bad], pa.int64()),
+            "reason": pa.array([row.reason for _, row in bad], pa.string()),
+            "content": pa.array([row.content for _, row in bad], pa.binary()),
         }
     )
 

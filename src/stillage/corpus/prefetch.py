@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+ir = vars(cgutils)["ir"]  # llvmlite's, of the version that this numba works with
 
 
 def _prefetch(_typing: Any, array: Any, place: Any) -> Any:  # noqa: ANN401 - numba's types

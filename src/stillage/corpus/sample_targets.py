@@ -1,4 +1,4 @@
-"""Target sequences drawn by how often they occur, and random windows to compare them with."""
+"""Targets drawn by how often they occur, and random windows as controls."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def sample_targets(
 
 
 def bucket_spans(rules: TargetRules) -> dict[int, tuple[int, int]]:
-    """Bucket -> the smallest and the largest count in it. ConfigError for rules without meaning."""
+    """Bucket -> its smallest and largest count. ConfigError for rules without sense."""
     least = {"length": 1, "tolerance": 0, "per_count": 0, "unique": 0, "random": 0}
     for name, smallest in least.items():
         if not getattr(rules, name) >= smallest:
@@ -126,7 +126,7 @@ def bucket_spans(rules: TargetRules) -> dict[int, tuple[int, int]]:
 
 
 def drawn(corpus: ShardSet, windows: Windows, rules: TargetRules) -> Array:
-    """Draw per_count of the windows: their tokens, uint32 [n, length], in the order of the draw.
+    """Draw per_count windows: their tokens, uint32 [n, length], in order of the draw.
 
     Each has a number that only its tokens and the seed decide; the smallest are drawn.
     """

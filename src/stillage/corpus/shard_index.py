@@ -114,7 +114,7 @@ def index_shards(
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Wait for other processes that index the same shards; clear away what a killed one left.
+    """Wait for others that index these shards; clear away what a killed one left.
 
     DataError where the folder cannot be written.
     """

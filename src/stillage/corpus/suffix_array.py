@@ -1,4 +1,4 @@
-"""The suffix array of documents, and how much each suffix shares with the one before.
+"""The suffix array of documents, and what each suffix shares with the one before.
 
 Suffixes end where their document ends. They are sorted by their ids, a shorter one before what it
 begins; equal ones stand in the order of their places. libdivsufsort sorts bytes, so each token is

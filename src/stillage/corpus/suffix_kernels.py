@@ -1,4 +1,4 @@
-"""The loops of the suffix array, compiled by numba when this module is first imported.
+"""The loops of the suffix array, compiled by numba at their first call.
 
 An element is a token's rank among the ids in use, or a part of a border. Arrays end in E where they
 have an entry for each element.

@@ -79,7 +79,7 @@ def target_table(rows: Mapping[str, Sequence[Any]], about: Mapping[str, object])
 
 
 def write_targets(path: Path, table: pa.Table) -> None:
-    """Write a table of targets atomically, with what made it; equal tables give equal bytes."""
+    """Write a table of targets, atomically; equal ones give equal bytes."""
     import pyarrow.parquet as pq
 
     with (

@@ -26,7 +26,7 @@ from stillage.corpus.document_stream import (
 )
 from stillage.corpus.encode import Encoding
 from stillage.corpus.rows import TxtMode
-from stillage.corpus.shards import FORMAT, MANIFEST, read_manifest
+from stillage.corpus.shards import FORMAT, MANIFEST, open_shards, read_manifest
 from stillage.corpus.sources import Source, folder_and_part, open_source
 from stillage.corpus.token_file import token_type, write_batches
 from stillage.corpus.unfinished import (
@@ -76,8 +76,9 @@ def tokenize(
         plan = plan_of(opened, rules)
         if (out / MANIFEST).is_file():
             check_same(out, read_manifest(out), plan)
+            open_shards(out)  # refuses what was removed or cut since
             remove(out / UNFINISHED)
-            return read_json(out / MANIFEST)
+            return read_manifest(out)
         with locked(out / UNFINISHED):
             try:
                 return make_missing(opened, out, plan, rules, running)
@@ -173,9 +174,10 @@ def make_missing(
     if not done:
         values = f"sources: {', '.join(plan['source_names'][:5])}"
         raise DataError("The sources hold no document.", values, "Check what wrote them.")
-    write_manifest(out, plan, done)
+    not_read = {name: rows for source in sources for name, rows in source.unread.items()}
+    write_manifest(out, {**plan, "not_read": not_read}, done)
     remove(out / UNFINISHED)
-    return read_json(out / MANIFEST)
+    return read_manifest(out)
 
 
 def write_shard(
@@ -190,13 +192,13 @@ def write_shard(
     batches = shard_batches(stream, rules.shard_tokens, contents)
     documents, tokens = write_batches(path, batches, vocab_size=vocab_size, about=about)
     write_table(out / f"{name}.documents.parquet", document_rows(contents, first))
-    write_table(out / UNFINISHED / f"{name}.bad.parquet", bad_rows(contents))
+    write_table(out / UNFINISHED / f"{name}.bad.parquet", bad_rows(contents.bad))
     shard = ShardDone(
         name=name,
         documents=documents,
         tokens=tokens,
         empty=contents.empty,
-        bad=contents.bad,
+        bad=len(contents.bad),
         sha256=sha256_file(path),
         after=stream.position,
     )

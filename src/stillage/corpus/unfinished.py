@@ -112,7 +112,7 @@ def plan_differences(found: Plan, plan: Plan) -> list[str]:
         for name in sorted({*old, *new})
         if old.get(name) != new.get(name)
     ]
-    orders = (found["source_names"], plan["source_names"])
+    orders = (found.get("source_names", []), plan["source_names"])
     if orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]):
         clash.append("the order of the sources")
     return clash
@@ -120,8 +120,8 @@ def plan_differences(found: Plan, plan: Plan) -> list[str]:
 
 def flat(plan: Plan) -> dict[str, str]:
     """A plan's values by name; hashes shortened for the eye."""
-    hashes = {f"source {name}": digest[:12] for name, digest in plan["sources"].items()}
-    settings = {name: str(value) for name, value in plan["settings"].items()}
+    hashes = {f"source {name}": digest[:12] for name, digest in plan.get("sources", {}).items()}
+    settings = {name: str(value) for name, value in plan.get("settings", {}).items()}
     tokenizer = {"tokenizer": plan["tokenizer"][:12] or "none"}
     about = {name: str(plan[name]) for name in ("format", "vocab_size")}
     return {**tokenizer, **about, **settings, **hashes}

@@ -1,4 +1,4 @@
-"""Every distinct window of so many tokens whose count over all shards lies in a range.
+"""Every distinct window of so many tokens whose count lies in a range.
 
 A shard's suffix array has equal windows side by side. Copies may lie in different shards, once in
 each: so every window first adds to one of many small counters, chosen by its hash. No counter is
@@ -88,7 +88,7 @@ def shard_windows(
     marks_T: Array,
     hash_bits: int,
 ) -> Windows:
-    """The distinct windows of one shard that may qualify (see `window_kernels.collect`).
+    """The distinct windows of one shard that may qualify (`window_kernels.collect`).
 
     opened: the shard, its index, its number.
     """

@@ -1,4 +1,4 @@
-"""Loops over all windows of so many tokens, compiled by numba when this is first imported.
+"""Loops over all windows of so many tokens, compiled by numba at their first call.
 
 A window's hash is a polynomial over its tokens, in 64 bits: equal windows have equal hashes, and
 what has equal hashes is compared by its tokens.
@@ -47,7 +47,7 @@ def hash_windows(tokens_T: Array, places_C: Array, length: int, hash_C: Array) -
 def pass_over(
     tokens_T: Array, offsets_D: Array, length: int, counters: Array, marks_T: Array, least: int
 ) -> None:
-    """Count every window of a document in its counter, or mark where a counter has enough.
+    """Count every window in its counter, or mark those whose counter has enough.
 
     counters: uint8 [2 ** bits], chosen by a window's hash. marks_T: uint8; empty: count.
     """
