@@ -6,6 +6,7 @@ finished quickstart among it. Only sizes are added to a command (SIZES), and wha
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -47,6 +48,7 @@ NOT_RUN = {
     "distillm/gpt2/init_base": "wants a model of the hub",
     "distillm/gpt2/distillm_0.1B_1.5B": "wants models that the two before have trained, or a published data set",
     "distillation_privacy/gpt2/kd": "wants a model of the hub",
+    "stillage corpus ": "wants a corpus and its tokenizer; tests/recipes follow the whole chain",
 }
 """Part of a command -> why it is not run here; what it plans is still looked at."""
 REFUSED = {"stillage run distillm/gpt2/kd_base --dry-run": "--student.revision"}
@@ -310,6 +312,9 @@ def test_a_command_is_understood_and_can_be_planned(
             subprocess.run(["bash", "-euc", before.text], check=True)
     if words[:2] == ["data", "plain-text"]:
         typed(plain_text.ACTIONS[words[2]][1], split_at_flags(words)[1], "stillage")
+    elif words[0] == "corpus":
+        action = importlib.import_module(f"stillage.cli.corpus_{words[1]}")
+        typed(action.Settings, split_at_flags(words)[1], "stillage")
     elif words[0] == "generate" or (words[0] == "evaluate" and evaluate.names_model(words[1:])):
         assert Path(words[1]).is_dir()
         typed(generate_text.Ask if words[0] == "generate" else Matrix, words[2:], "stillage")
