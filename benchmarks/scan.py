@@ -147,7 +147,9 @@ def main() -> None:
     parser.add_argument("--targets", type=int, nargs="*", default=[10, 100, 300])
     parser.add_argument("--tokens", type=int, default=3_000_000)
     parser.add_argument("--plain-tokens", type=int, default=60_000)
-    parser.add_argument("--plant", action="store_true", help="near-copies of targets in the Zipf text")
+    parser.add_argument(
+        "--plant", action="store_true", help="near-copies of targets in the Zipf text"
+    )
     parser.add_argument("--books", type=Path)
     parser.add_argument("--tokenizer", type=Path)
     chosen = parser.parse_args()
