@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,8 @@ class Step:
         """Do it with this Python; its exit code is ours."""
         program, rest = self.words[0], self.words[1:]
         before = ["-m", "stillage"] if program == "stillage" else []
+        if program == "python":  # from whatever folder this was called in
+            rest = [str(HERE / Path(rest[0]).name), *rest[1:]]
         done = subprocess.run([sys.executable, *before, *rest], check=False)
         if done.returncode:
             sys.exit(done.returncode)
@@ -100,13 +102,13 @@ def steps(study: Study, source: str, tokenizer: str, work: Path, sample: float) 
     totals = ("--totals", *study.totals)
     yield script(targets, "choose.py", counted, *totals, *chosen, "--out", targets)
     near = ("--max-distance", study.max_distance, "--metric", "both", "--sample", sample)
-    made = scan / "manifest.json"
-    yield corpus(made, "scan", shards, "--targets", targets, *near, "--out", scan)
+    # it continues by itself, and refuses another --sample than before
+    yield corpus(None, "scan", shards, "--targets", targets, *near, "--out", scan)
     if study.rules:
         yield corpus(None, "index", shards)
         made = scan / "policy" / "policy.json"
         yield corpus(made, "policy", scan, "--rule", *study.rules)
-    yield corpus(scan / "report.html", "report", scan)
+    yield corpus(None, "report", scan)
 
 
 def main() -> None:

@@ -122,3 +122,8 @@ def test_every_flag_of_a_method_in_the_help_can_be_typed(name: str, capsys: Prin
     flags = re.findall(r"--distill\.params\.([\w.-]+)", page)
     known = setting_fields(METHODS[name].params)
     assert {flag.replace("-", "_") for flag in flags} == set(known)
+
+
+def test_a_number_that_has_no_default_is_a_number(capsys: Printed) -> None:
+    text = shown(["corpus", "scan", "--help", "all"], capsys)
+    assert re.search(r"^  --max-distance N$", text, re.MULTILINE) and "PATH" not in text

@@ -94,6 +94,10 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match="encode="):
             rows(documents, targets, max_distance=0)
+    (tmp_path / "ids.jsonl").write_text("[0, 1]")
+    with pytest.raises(ConfigError, match="encode="):  # a file of targets holds ids
+        rows(TEXTS, tmp_path / "ids.jsonl", max_distance=0)
+    assert rows(["ab"], tmp_path / "ids.jsonl", max_distance=0, encode=lambda text: [0, 1])
     for documents, targets, says in (
         ([[1.5]], [[1]], "neither a text"),
         ([[[1]]], [[1]], "neither a text"),
@@ -128,7 +132,7 @@ def test_the_reference_names_every_argument() -> None:
 def test_nothing_to_compare_is_said_by_the_search_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     for documents, targets, says in (
-        ([], ["a"], "no documents"),
+        ([], ["a"], "(?s)no documents.*Give texts"),
         (TEXTS, [], "no targets"),
         (TEXTS, ["a b", "a"], "several lengths"),
         (TEXTS, [""], "empty"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Hamming, Levenshtein
 from safetensors.numpy import load_file
 
+from stillage.corpus import count_filter as counting
 from stillage.corpus import fuzzy
+from stillage.corpus import seed_filter as seeding
 from stillage.corpus.count_filter import count_filter
 from stillage.corpus.fuzzy import plan_scan, scan, scan_with_plan
 from stillage.corpus.near_plan import Metric, Mode, NearPlan
@@ -226,6 +228,32 @@ def test_published_scans() -> None:
             assert published == ours or case["name"] == "chunked_scan"
             compared += 1
     assert compared == 12
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_where_more_is_found_than_there_is_room_for(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = np.tile(np.arange(12, dtype=np.uint16), 40)
+    asked = (tokens, np.array([0, len(tokens)]), [np.arange(6), np.arange(1, 7)])
+    expected = scan(*asked, max_distance=most)
+    assert len(expected) == 80
+    for module in (counting, fuzzy, seeding):
+        monkeypatch.setattr(module, "ROOM", 1)
+    assert scan(*asked, max_distance=most) == expected
+
+
+def test_a_batch_of_a_real_text_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds, kernel = [], counting.counting_kernel
+
+    def counted(words: int, planes: int) -> Callable[..., int]:
+        return lambda *given: rounds.append(1) or kernel(words, planes)(*given)
+
+    tokens = np.tile(np.arange(100, dtype=np.uint32), 400)
+    plan = plan_scan(tokens, np.array([0, len(tokens)]), [np.arange(20)], max_distance=10)
+    monkeypatch.setattr(counting, "counting_kernel", counted)
+    block, _ = counting.candidates(tokens, plan.counters[0])
+    assert len(block) > 1024 and len(rounds) == 1
 
 
 def test_a_larger_limit_loses_nothing() -> None:

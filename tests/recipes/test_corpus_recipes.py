@@ -6,6 +6,7 @@ import csv
 import importlib
 import json
 import os
+import runpy
 import shlex
 import subprocess
 import sys
@@ -74,6 +75,22 @@ def test_the_tiny_one_and_the_books_show_theirs(tmp_path: Path) -> None:
     actions = understood([line.removeprefix("$ ") for line in shown])
     assert actions == ["tokenize", "index", "repeats", "targets", "scan", "policy", "report"]
     assert len((BOOKS.parent / "SHA256SUMS").read_text().splitlines()) == 8
+
+
+def test_a_script_is_found_from_any_folder_and_another_sample_is_not_there_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = runpy.run_path(str(RUN))
+    called: list[list[str]] = []
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(subprocess, "run", lambda words, check: called.append(words) or done)
+    steps = list(study["steps"](study["TINY"], "train", "t.json", tmp_path, 0.05))
+    for step in steps:
+        step.call()
+    scripts = [words[1] for words in called if words[1] != "-m"]
+    assert len(scripts) == 2 and all(Path(script).is_absolute() for script in scripts)
+    again = [step.words[2] for step in steps if step.made is None]
+    assert again == ["index", "scan", "index", "report"]
 
 
 @pytest.mark.slow

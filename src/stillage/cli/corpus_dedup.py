@@ -39,7 +39,7 @@ class Settings:
     """The folder for what is kept (token shards again) and removed.parquet."""
     tokenizer: str = ""
     """A tokenizer.json, or the model whose tokenizer made the shards: writes kept.jsonl too (id,
-    text), decoded by this tokenizer, which need not give what was tokenised; or with source:"""
+    text), decoded by this tokenizer: not always the text that was tokenised (--source gives that)"""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     source: tuple[str, ...] = ()

@@ -42,7 +42,8 @@ def run(paths: list[str], chosen: Settings) -> int:
     tokens, started = sum(len(shard.tokens_T) for shard in todo), time.monotonic()
     with watch_signals(), Board() as board:
         made = index_shards(corpus, jobs=chosen.jobs, beat=beating(board, todo, chosen.jobs))
-    print(f"{paths[0]}: {len(made)} shards indexed, {len(corpus.shards) - len(made)} were already")
+    shards = f"{len(made)} shard{'s' * (len(made) != 1)}"
+    print(f"{paths[0]}: {shards} indexed, {len(corpus.shards) - len(made)} were already")
     if made:
         passed = time.monotonic() - started
         print(f"{tokens:,} tokens in {passed:.1f} s, {tokens / passed:,.0f} tokens/s")

@@ -109,6 +109,10 @@ def run(paths: list[str], chosen: Settings) -> int:
 def dropped_side(paths: list[str], chosen: Settings) -> int | None:
     """Which side is written without what overlaps: 0, 1, or None. ConfigError for another word."""
     if not chosen.drop_from:
+        if chosen.rule != Settings.rule:
+            values = f"--rule {' '.join(chosen.rule)}"
+            fix = "Give --drop-from A or B, and --out, too."
+            raise ConfigError("A rule says who is dropped, and nobody is.", values, fix)
         return None
     names = {"A": 0, "B": 1} | {str(Path(path)): number for number, path in enumerate(paths)}
     named = str(Path(chosen.drop_from))

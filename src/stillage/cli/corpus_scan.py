@@ -108,11 +108,11 @@ def described(planned: PlannedScan, chosen: Settings) -> list[str]:
     read = f"{planned.extent.documents:,} documents, {planned.extent.tokens:,} tokens"
     if settings.sample < 1:
         read += f", a random sample of {corpus.documents:,} documents, {corpus.tokens:,} tokens"
-    kinds = " and ".join(settings.metrics)
+    kinds, many = " and ".join(settings.metrics), len(corpus.shards) != 1
     jobs = min(chosen.jobs or useful_jobs(corpus.tokens), len(planned.parts))
     where = f"on ray ({chosen.ray})" if chosen.ray else f"{jobs} process{'es' * (jobs != 1)}"
     return [
-        f"corpus: {read}, {len(corpus.shards)} shards ({corpus.folder})",
+        f"corpus: {read}, {len(corpus.shards)} shard{'s' * many} ({corpus.folder})",
         f"targets: {targets['count']:,} of {targets['length']} tokens ({chosen.targets})",
         f"looking for: {kinds} distance up to {settings.max_distance}, {settings.mode} mode",
         f"how: {planned.near.summary()}",

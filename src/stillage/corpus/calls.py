@@ -53,8 +53,9 @@ def find_near(
     from stillage.corpus import fuzzy
 
     corpus = shards_in(documents)
-    reader = Reader(encode, has_ids=corpus is not None)
-    if isinstance(targets, (str, Path)):
+    in_file = isinstance(targets, (str, Path))
+    reader = Reader(encode, has_ids=corpus is not None or in_file)
+    if in_file:
         from stillage.corpus.targets import read_targets
 
         wanted: Any = read_targets(Path(targets), corpus.vocab_size if corpus else 0)[0]
@@ -161,5 +162,8 @@ def pieces_of(
     if corpus:
         return [(shard.tokens_T, shard.offsets_D) for shard in corpus.shards]
     lists = [reader.ids(one) for one in cast("Sequence[str | Ids]", documents)]
+    if not lists:
+        fix = "Give texts, lists of token ids, or a folder of token shards."
+        raise DataError("There are no documents.", "documents: 0", fix)
     offsets_D = np.cumsum([0, *map(len, lists)]).astype(np.int64)
     return [(np.concatenate([EMPTY, *lists]), offsets_D)]

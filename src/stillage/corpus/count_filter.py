@@ -30,6 +30,7 @@ from stillage.types import Array
 GROUP = 64 * WORDS[-1]  # targets side by side, at most
 NOBODY = -(1 << 30)  # tokens of class 0 that count: fewer than there ever are
 PLANES = (8, 16, 32)  # bits of a sum
+ROOM = 1 << 16  # candidates of a batch of real text; where there are more, it is counted twice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +54,8 @@ class CountFilter:
 def count_filter(chosen: Sequence[Array], needs: Array, *, length: int) -> CountFilter:
     """Lay out the counters of targets.
 
-    chosen: the tokens at each target's positions S, for up to GROUP targets. needs: t of each, int, 1 to its len(S). length:
-    m, in tokens.
+    chosen: the tokens at each target's positions S, for up to GROUP targets. needs: t of each, int,
+    1 to its len(S). length: m, in tokens.
     """
     words = next(words for words in WORDS if len(chosen) <= 64 * words)
     word_N, bit_N = np.divmod(np.arange(len(chosen)), 64)
@@ -105,7 +106,7 @@ def candidates(tokens_T: Array, counters: CountFilter) -> tuple[Array, Array]:
 
     tokens_T: uint32. Block b is BLOCK_TOKENS tokens. In order of blocks, then of targets.
     """
-    room = 1024
+    room = ROOM
     planes, words = counters.start_PW.shape
     count_blocks = counting_kernel(words, planes)
     levels = (counters.class_V, counters.first_C, counters.count_C)

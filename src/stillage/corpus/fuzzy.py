@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BATCH = 1 << 19  # tokens looked through at a time
 SAMPLE_PIECES, SAMPLE_TOKENS = 64, 1 << 19  # of the text, to choose a filter by
 PENDING = 1 << 20  # hits kept before overlaps among them are suppressed
+ROOM = 1 << 16  # hits of a batch; where there are more, it is measured twice
 LARGEST_ID = (1 << 32) - 1
 COLUMNS = ("target", "metric", "end", "distance")
 NAMES = {1: "levenshtein", 2: "hamming"}
@@ -202,7 +203,7 @@ def _measured(
     search: Callable[..., int], metrics: int, text: tuple[object, ...], most: int
 ) -> Array:
     """The hits of one search, int64 [H, 4], with as much room as they need."""
-    room = 4096
+    room = ROOM
     while True:
         hits_H4 = np.empty((room, 4), dtype=np.int64)
         count = search(*text, (most, metrics), hits_H4)

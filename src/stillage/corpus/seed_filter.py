@@ -16,6 +16,7 @@ from stillage.types import Array
 
 BASE, SPREAD = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93  # of the rolling hash; odd
 DP_TARGETS = 1024  # targets whose pieces are chosen at once: bounds memory
+ROOM = 1 << 16  # pieces found in a batch; where there are more, it is searched twice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ def seeds_found(tokens_T: Array, seeds: SeedFilter) -> tuple[Array, Array, Array
 
     tokens_T: uint32. Equal hashes of other tokens are found too: candidates, no hits.
     """
-    room = 1024
+    room = ROOM
     while True:
         found_P2 = np.empty((room, 2), np.int64)
         count = _find(tokens_T, seeds.size, seeds.hash_U, seeds.first_U, seeds.known_B, found_P2)

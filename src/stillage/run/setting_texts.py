@@ -91,6 +91,8 @@ def kind_word(kind: object) -> str:
         return f"NAME {kind_word(inner[1])} ..."
     if origin is tuple:
         return f"{kind_word(inner[0])} ..."
+    if type(None) in inner:
+        return kind_word(inner[1 - inner.index(type(None))])
     plain = {int: "N", float: "X", bool: "true | false", str: "TEXT"}
     return plain.get(kind, "PATH")  # pyright: ignore[reportArgumentType, reportCallIssue]
 
