@@ -27,7 +27,8 @@ ACTIONS = {
 }
 """Action -> what it takes and does; `corpus_<action>.py` beside this file does it.
 
-A module has NAMES (the places it takes), Settings (its flags) and run(paths, settings) -> exit code.
+A module has NAMES (the places it takes), SETTINGS (the class of its flags) and main(paths, chosen),
+which returns the exit code.
 """
 
 
@@ -40,7 +41,7 @@ def help_text(verb: str, words: list[str]) -> str:
 
     module = importlib.import_module(f"stillage.cli.corpus_{words[0]}")
     usage = f"usage: stillage {verb} {words[0]} {' '.join(module.NAMES)} [settings]"
-    return settings_help(usage, module.Settings(), words)
+    return settings_help(usage, module.SETTINGS(), words)
 
 
 def main(verb: str, words: list[str]) -> int:
@@ -53,4 +54,6 @@ def main(verb: str, words: list[str]) -> int:
         fix = did_you_mean(action, ACTIONS, f"Choose from: {', '.join(ACTIONS)}.")
         raise ConfigError("There is no such action on a corpus.", f"given: {action}", fix)
     module = importlib.import_module(f"stillage.cli.corpus_{action}")
-    return module.run(*read_paths(f"stillage {verb} {action}", rest, module.NAMES, module.Settings))
+    return module.main(
+        *read_paths(f"stillage {verb} {action}", rest, module.NAMES, module.SETTINGS)
+    )

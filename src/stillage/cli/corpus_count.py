@@ -22,7 +22,7 @@ SHOWN = 40  # tokens of a sequence on the screen
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class CountFlags:
     """What `count SHARDS` takes besides."""
 
     tokens: tuple[str, ...] = ()
@@ -39,7 +39,10 @@ class Settings:
     """Print one line of JSON for each sequence instead."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = CountFlags
+
+
+def main(paths: list[str], chosen: CountFlags) -> int:
     """Count the sequences, and print what they are."""
     from stillage.corpus.counts import count_sequences, find_sequence
     from stillage.corpus.shards import open_shards
@@ -62,7 +65,7 @@ def run(paths: list[str], chosen: Settings) -> int:
     for query, count in zip(queries, counts.tolist(), strict=True):
         facts: dict[str, Any] = query | {"count": count}
         if tokenizer is not None:
-            facts["pieces"] = pieces_of(tokenizer, query["tokens"])
+            facts["pieces"] = pieces_of_ids(tokenizer, query["tokens"])
         if not count:
             facts["why"] = why_not(corpus, query["tokens"])
         if chosen.positions:
@@ -70,7 +73,7 @@ def run(paths: list[str], chosen: Settings) -> int:
             names = name_documents(corpus, found["document"].to_pylist())
             pairs = zip(found.to_pylist(), names, strict=True)
             facts["positions"] = [place | name for place, name in pairs]
-        print(json.dumps(facts, ensure_ascii=False) if chosen.json else in_words(facts))
+        print(json.dumps(facts, ensure_ascii=False) if chosen.json else count_in_words(facts))
     return 0
 
 
@@ -83,7 +86,7 @@ def read_ids(text: str) -> list[int]:
         raise ConfigError("A sequence of ids cannot be read.", values, fix) from error
 
 
-def own_tokenizer(corpus: ShardSet, chosen: Settings) -> Tokenizer:
+def own_tokenizer(corpus: ShardSet, chosen: CountFlags) -> Tokenizer:
     """Load the tokenizer. DataError where the corpus was made with another."""
     from stillage.cli.corpus_tokenize import backend_tokenizer
     from stillage.corpus.tokenizers import backend_hash
@@ -108,7 +111,7 @@ def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
     return list(ids)
 
 
-def pieces_of(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+def pieces_of_ids(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
     """What each id stands for, as text."""
     known = [0 <= one < 1 << 32 and tokenizer.id_to_token(one) is not None for one in ids]
     return [
@@ -141,7 +144,7 @@ def name_documents(corpus: ShardSet, documents: Sequence[int]) -> list[dict[str,
     return named
 
 
-def in_words(facts: Mapping[str, Any]) -> str:
+def count_in_words(facts: Mapping[str, Any]) -> str:
     """Say one sequence's count, its tokens, and its places, on a line each."""
     ids = facts["tokens"]
     more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""

@@ -19,7 +19,7 @@ Rules = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class PolicyFlags:
     """What `policy SCAN` takes besides."""
 
     rule: Rules = ()
@@ -34,13 +34,16 @@ class Settings:
     """The corpus that was scanned, where it was moved since."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = PolicyFlags
+
+
+def main(paths: list[str], chosen: PolicyFlags) -> int:
     """Try rules on a finished scan."""
     rules = read_rules([text for texts in chosen.rule for text in texts])
     from stillage.cli.board import Board
     from stillage.cli.stoppable import stoppable
     from stillage.corpus.copy_worth import published_worth, read_worth
-    from stillage.corpus.policy_run import FOLDER, Policy, judge, scanned_corpus
+    from stillage.corpus.policy_run import FOLDER, Policy, apply_policy, scanned_corpus
     from stillage.corpus.scan_results import read_scan
     from stillage.run.stop import watch_signals
 
@@ -49,7 +52,7 @@ def run(paths: list[str], chosen: Settings) -> int:
     corpus = scanned_corpus(scan, Path(chosen.shards) if chosen.shards else None)
     policy = Policy(rules=rules, keep=chosen.keep, worth=worth)
     with watch_signals() as stop, Board() as board:
-        result = judge(scan, corpus, policy, stoppable(board, stop))
+        result = apply_policy(scan, corpus, policy, stoppable(board, stop))
     print("\n".join(lines(result)))
     print(f"written: {scan.folder / FOLDER} (policy.parquet, survivors.parquet, policy.json)")
     return 0

@@ -16,7 +16,7 @@ NAMES = ("DIR",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ReportFlags:
     """What `report DIR` takes besides; DIR is the --out of `corpus scan`."""
 
     level: float = 0.95
@@ -30,7 +30,10 @@ class Settings:
     """Show the targets' texts in the page. They are pieces of the corpus."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = ReportFlags
+
+
+def main(paths: list[str], chosen: ReportFlags) -> int:
     """Write DIR/report.html, and its numbers into DIR/report/."""
     if not 0 < chosen.level < 1:
         values, fix = f"level: {chosen.level}", "Give a share between 0 and 1, such as 0.95."
@@ -39,19 +42,19 @@ def run(paths: list[str], chosen: Settings) -> int:
         given = "--tokenizer" if chosen.tokenizer else "--show-text"
         fix = "Give both to show the targets' texts, or neither."
         raise ConfigError("Texts need a tokenizer and your word.", f"given: {given} alone", fix)
-    from stillage.report.corpus_report import PAGE, write_corpus_report
-    from stillage.report.corpus_view import read_corpus
+    from stillage.report.corpus_page import PAGE, write_corpus_report
+    from stillage.report.corpus_view import read_corpus_view
 
-    view = read_corpus(Path(paths[0]), chosen.level)
+    view = read_corpus_view(Path(paths[0]), chosen.level)
     if chosen.show_text:
-        view = replace(view, texts=texts_of(view, chosen.tokenizer, chosen.revision))
+        view = replace(view, texts=decoded_targets(view, chosen.tokenizer, chosen.revision))
     for line in write_corpus_report(view):
         print(line)
     print(f"written: {view.scan.folder / PAGE}")
     return 0
 
 
-def texts_of(view: CorpusView, place: str, revision: str) -> Mapping[int, str]:
+def decoded_targets(view: CorpusView, place: str, revision: str) -> Mapping[int, str]:
     """Decode every target. DataError for another tokenizer than that of the scan."""
     from stillage.cli.corpus_tokenize import backend_tokenizer
     from stillage.corpus.tokenizers import backend_hash

@@ -21,7 +21,7 @@ SMALL = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TokenizeFlags:
     """What `tokenize SRC... OUT` takes besides."""
 
     tokenizer: str = ""
@@ -46,7 +46,10 @@ class Settings:
     """Processes; 0: one for each core. Decides no byte of the shards."""
 
 
-def run(paths: list[str], settings: Settings) -> int:
+SETTINGS = TokenizeFlags
+
+
+def main(paths: list[str], settings: TokenizeFlags) -> int:
     """Tokenise, show how far it is, and say what came out."""
     from stillage.cli.board import Board
     from stillage.corpus.document_stream import Running
@@ -73,7 +76,7 @@ def run(paths: list[str], settings: Settings) -> int:
     return 0
 
 
-def encoding_of(settings: Settings) -> tuple[Encoding, str]:
+def encoding_of(settings: TokenizeFlags) -> tuple[Encoding, str]:
     """How rows become ids, and the hash of the tokenizer ("" for ids as they come)."""
     from stillage.corpus.encode import Encoding
     from stillage.corpus.tokenizers import backend_hash, largest_id
@@ -143,17 +146,17 @@ def usual_jobs(sources: list[str]) -> int:
 
 def what_came_out(manifest: Mapping[str, Any], out: str) -> list[str]:
     """What came out, and what was put aside."""
-    documents = counted(manifest["documents"], "document")
-    shards = counted(len(manifest["shards"]), "shard")
+    documents = count_and_noun(manifest["documents"], "document")
+    shards = count_and_noun(len(manifest["shards"]), "shard")
     tokens = f"{manifest['tokens']:,} tokens in {shards}"
     lines = [f"{documents} ({manifest['empty_documents']:,} empty), {tokens}: {out}"]
     if bad := manifest["bad_lines"]:
         place = Path(out) / "bad_lines.parquet"
-        lines.append(f"{counted(len(bad), 'row')} put aside (in {place}):")
+        lines.append(f"{count_and_noun(len(bad), 'row')} put aside (in {place}):")
         lines += [f"  {row['source']}, line {row['line']}: {row['reason']}" for row in bad[:SHOWN]]
     return lines
 
 
-def counted(count: int, noun: str) -> str:
+def count_and_noun(count: int, noun: str) -> str:
     """A count and what is counted."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.corpus.cuts import Piece, Rest, Spans, covered_tokens, read_spans, shard_pieces
+from stillage.corpus.cuts import KeptDocument, Rest, Spans, covered_tokens, read_spans, shard_pieces
 from stillage.corpus.dedup_rules import Keep, Rule, check_rules, rule_spans
 from stillage.corpus.kept_texts import (
     TEXTS,
@@ -22,7 +22,7 @@ from stillage.corpus.kept_texts import (
     check_texts,
     decoded,
     from_sources,
-    write_texts,
+    write_text_lines,
 )
 from stillage.corpus.pace import Tell, paced, unseen
 from stillage.corpus.shards import (
@@ -87,7 +87,7 @@ def deduplicate(
     settings = choice.settings(corpus)
     if choice.texts is not None:
         check_texts(choice.texts, corpus)
-    check_place(corpus, out, settings)
+    check_dedup_out(corpus, out, settings)
     if not (out / MANIFEST).is_file():
         check_rules(corpus, choice.rules)
     with locked(out):
@@ -120,7 +120,7 @@ def deduplicate(
     return counts
 
 
-def check_place(corpus: ShardSet, out: Path, settings: Mapping[str, Any]) -> None:
+def check_dedup_out(corpus: ShardSet, out: Path, settings: Mapping[str, Any]) -> None:
     """ConfigError where a folder is not free for this deduplication, or is another's."""
     fix = "Name another folder with --out."
     if out.resolve() == corpus.folder.resolve():
@@ -164,7 +164,7 @@ def with_ids(corpus: ShardSet, tables: Sequence[pa.Table]) -> pa.Table:
     return table
 
 
-def write_shard(
+def write_kept_shard(
     corpus: ShardSet, number: int, first: int, spans: Spans, choice: Choice, out: Path
 ) -> dict[str, Any]:
     """Write what is kept of one shard, unless it is there; its entry of the manifest.
@@ -173,7 +173,7 @@ def write_shard(
     """
     shard = corpus.shards[number]
     path, beside = out / f"{shard.name}.safetensors", out / f"{shard.name}.documents.parquet"
-    pieces: list[Piece] = []
+    pieces: list[KeptDocument] = []
 
     def kept() -> Iterator[Array]:
         for piece, ids in shard_pieces(shard, spans, choice.rest):
@@ -194,7 +194,9 @@ def write_shard(
     }
 
 
-def piece_table(before: pa.Table, pieces: Sequence[Piece], shard: Shard, first: int) -> pa.Table:
+def piece_table(
+    before: pa.Table, pieces: Sequence[KeptDocument], shard: Shard, first: int
+) -> pa.Table:
     """The documents of a kept shard: document, id, source, line, of_document, start, end.
 
     A whole document keeps its id; a rest is ID:START-END. of_document: its number in the corpus
@@ -232,7 +234,7 @@ def write_shards(
     entries: list[dict[str, Any]] = []
     for number, shard in enumerate(corpus.shards):
         first = sum(entry["documents"] for entry in entries)
-        entries.append(write_shard(corpus, number, first, spans, choice, out))
+        entries.append(write_kept_shard(corpus, number, first, spans, choice, out))
         tell(len(shard.tokens_T))
     return entries
 
@@ -253,7 +255,7 @@ def write_kept_texts(
         records = from_sources(choice.texts, corpus, spans, choice.rest, out)
     else:
         records = decoded(choice.texts, out, entries)
-    write_texts(out / TEXTS, records, tell)
+    write_text_lines(out / TEXTS, records, tell)
 
 
 def count(

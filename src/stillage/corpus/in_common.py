@@ -29,7 +29,7 @@ NONE = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SideFindings:
     """What was found of one side's D documents; numbers of the other side's are -1 for none.
 
     Lengths and places in words (tokens). The longest piece is the first of its length in the
@@ -52,7 +52,7 @@ class Found:
 class InCommon:
     """What two sets have in common."""
 
-    sides: tuple[Found, Found]  # of A and B
+    sides: tuple[SideFindings, SideFindings]  # of A and B
     piece: int
     unit: str  # words, tokens
     smaller: int  # which side was indexed, 0 or 1
@@ -67,7 +67,7 @@ class InCommon:
         return " ".join(self.words_of_small(document)[start : start + int(found.longest_D[number])])
 
 
-def compare(
+def compare_sets(
     a: Iterable[Document],
     b: Iterable[Document],
     *,
@@ -277,10 +277,10 @@ def _place(place_D: Array, offsets_D: Array) -> Placed:
     )
 
 
-def _found(names: Names, words_D: Array, shared: Shared, placed: Placed) -> Found:
+def _found(names: Names, words_D: Array, shared: Shared, placed: Placed) -> SideFindings:
     """What the index found of a side; copies are filled in by the caller."""
     none_D = np.full(len(names), NONE, dtype=np.int64)
-    return Found(
+    return SideFindings(
         names=names,
         is_empty_D=words_D == 0,
         words_D=words_D,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.corpus.cuts import Piece, Rest, Spans, shard_pieces
+from stillage.corpus.cuts import KeptDocument, Rest, Spans, shard_pieces
 from stillage.corpus.exact_copies import DocumentReader
 from stillage.corpus.pace import Tell
 from stillage.corpus.rows import Row, Unusable, utf8_text
@@ -67,7 +67,7 @@ def check_texts(texts: Texts, corpus: ShardSet) -> None:
         raise DataError("The shards do not say what they were made of.", values, fix)
 
 
-def write_texts(path: Path, records: Iterable[tuple[str, str, int]], tell: Tell) -> None:
+def write_text_lines(path: Path, records: Iterable[tuple[str, str, int]], tell: Tell) -> None:
     """Write documents (id, text, tokens) as JSON lines of id and text, unless they are there."""
     if path.is_file():
         return
@@ -169,7 +169,7 @@ def token_places(encoder: Tokenizer, text: str, document_T: Array, name: str) ->
     return np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
 
 
-def cut_text(text: str, places: Array, piece: Piece) -> str:
+def cut_text(text: str, places: Array, piece: KeptDocument) -> str:
     """The characters of a rest: none that a token before or after it holds too."""
     parts = []
     for first, last in piece.runs:

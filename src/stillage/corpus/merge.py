@@ -23,7 +23,7 @@ LARGEST_TABLE = 1 << 22  # long common runs remembered, 24 bytes each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class SortedPart:
     """Documents with their suffix array; positions are tokens from the part's first."""
 
     tokens_T: Array  # uint16 or uint32
@@ -36,7 +36,7 @@ class Part:
 class Joined:
     """Parts as one corpus; positions are tokens from the corpus's first."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[SortedPart, ...]
     firsts_K: Array  # int64 [K + 1]: the first position of each part, and the end
     offsets_D: Array  # int64: where each document of the corpus begins, and the end
     places: Places
@@ -52,7 +52,7 @@ class Joined:
         return len(self.offsets_D) - 1
 
 
-def join_parts(parts: Sequence[Part]) -> Joined:
+def join_parts(parts: Sequence[SortedPart]) -> Joined:
     """Make one corpus of parts, in order; nothing is copied but the offsets."""
     from stillage.corpus.merge_kernels import STEP, Places
 

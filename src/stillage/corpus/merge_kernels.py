@@ -78,7 +78,7 @@ def part_of(position: int, firsts_K: Array) -> int:
 
 
 @njit(**LOOP)
-def slot_of(distance: int, block: int, size: int) -> int:
+def run_slot(distance: int, block: int, size: int) -> int:
     """Where the table of runs keeps one."""
     mixed = np.uint64(distance) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ np.uint64(block)) * np.uint64(0xC2B2AE3D27D4EB4F)
@@ -113,7 +113,7 @@ def common_tokens(
         if at < stop or at == most:
             break
         block = (first + at) // RUN
-        slot = slot_of(distance, block, size)
+        slot = run_slot(distance, block, size)
         if runs_N3[slot, 0] == distance and runs_N3[slot, 1] == block:
             at = runs_N3[slot, 2] - first
             break
@@ -121,7 +121,7 @@ def common_tokens(
             unknown_from = block
     if unknown_from >= 0:
         for block in range(unknown_from, (first + at) // RUN + 1):
-            slot = slot_of(distance, block, size)
+            slot = run_slot(distance, block, size)
             runs_N3[slot, 0], runs_N3[slot, 1], runs_N3[slot, 2] = distance, block, first + at
     return at
 

@@ -89,14 +89,14 @@ def ngram_hashes(tokens_T: Array, ngram: int) -> Array:
     """A hash of the n-gram at each place, uint64[T - n + 1]: a polynomial modulo 2^64."""
     places = max(0, len(tokens_T) - ngram + 1)
     hashes = np.zeros(places, dtype=np.uint64)
-    mixed_T = mix(tokens_T.astype(np.uint64) + np.uint64(1))
+    mixed_T = mix_hashes(tokens_T.astype(np.uint64) + np.uint64(1))
     for shift in range(ngram):
         hashes *= PRIME
         hashes += mixed_T[shift : shift + places]
-    return mix(hashes)
+    return mix_hashes(hashes)
 
 
-def mix(values: Array) -> Array:
+def mix_hashes(values: Array) -> Array:
     """Spread 64-bit values over all bits (the finaliser of splitmix64)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -170,7 +170,7 @@ def _bands(hashes: Array, counts: Array, rows: int) -> Array:
     slots_DS = np.array(matrix.to_rows(), dtype=np.uint64)
     bands_DB = np.zeros((len(counts), SLOTS // rows), dtype=np.uint64)
     for row in range(rows):
-        bands_DB = mix(bands_DB * PRIME + slots_DS[:, row::rows][:, : SLOTS // rows])
+        bands_DB = mix_hashes(bands_DB * PRIME + slots_DS[:, row::rows][:, : SLOTS // rows])
     return bands_DB
 
 

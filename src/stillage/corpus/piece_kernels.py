@@ -79,7 +79,7 @@ def split_state(
 
 
 @njit
-def build(
+def build_automaton(
     symbols_T: Array,
     offsets_D: Array,
     states: tuple[Array, Array, Array, Array],

@@ -55,7 +55,7 @@ class Policy:
     worth: Worth
 
 
-def judge(
+def apply_policy(
     scan_of: Scan, corpus: ShardSet, policy: Policy, progress: Progress = unseen
 ) -> dict[str, Any]:
     """Apply each rule in both readings, and write what is left; the content of policy.json.
@@ -87,10 +87,10 @@ def judge(
                 Survivors(rule=rule.text, reading=reading, hits=table)
                 for reading, table in kept.items()
             ]
-        result = summary(scan_of, policy, found)
+        result = policy_facts(scan_of, policy, found)
         write_table(out / "survivors.parquet", survivor_table(found))
         rows = [worth_rows(one, length, policy.worth) for one in found]
-        write_table(out / "policy.parquet", join(rows))
+        write_table(out / "policy.parquet", join_tables(rows))
         write_json(out / "policy.json", result)
     return result
 
@@ -127,7 +127,7 @@ def as_scanned(scan_of: Scan) -> Search:
     return search
 
 
-def summary(scan_of: Scan, policy: Policy, found: Sequence[Survivors]) -> dict[str, Any]:
+def policy_facts(scan_of: Scan, policy: Policy, found: Sequence[Survivors]) -> dict[str, Any]:
     """Sums of each rule and reading, and what they were made with."""
     settings, length = scan_of.plan.settings, scan_of.tokens_Nm.shape[1]
     return {
@@ -159,10 +159,10 @@ def survivor_table(found: Sequence[Survivors]) -> pa.Table:
         for at, (name, value) in enumerate((("rule", one.rule), ("reading", one.reading))):
             hits = hits.add_column(at, name, pa.array([value] * len(hits), pa.string()))
         tables.append(hits)
-    return join(tables)
+    return join_tables(tables)
 
 
-def join(tables: Sequence[pa.Table]) -> pa.Table:
+def join_tables(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables of the same columns, one after the other, with the types of the first."""
     import pyarrow as pa
 

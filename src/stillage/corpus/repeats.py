@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 """(suffixes done, of all)"""
 
 
-def find_repeats(
+def repeats_in_arrays(
     tokens: Array,
     offsets: Array,
     *,

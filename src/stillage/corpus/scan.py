@@ -123,9 +123,9 @@ def do_scan(planned: PlannedScan, out: Path, hands: Hands) -> Mapping[str, Any]:
     Interrupted for a full disk or a killed process; DataError where the parts do not cover the
     corpus.
     """
-    with writable(out):
+    with scan_folder_writable(out):
         refuse_foreign(out)
-    with full_disk_interrupts(out), writable(out), locked(out):
+    with full_disk_interrupts(out), scan_folder_writable(out), locked(out):
         start(planned, out)
         whole = whole_parts(planned, out, hands.say)
         todo = [part for part in planned.parts if part.number not in whole]
@@ -268,7 +268,7 @@ def cover(planned: PlannedScan, out: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def writable(out: Path) -> Iterator[None]:
+def scan_folder_writable(out: Path) -> Iterator[None]:
     """Say in three lines where the folder cannot be written."""
     try:
         yield

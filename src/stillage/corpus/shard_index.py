@@ -104,7 +104,7 @@ def index_shards(
             shard, result = _next(results, beat, done)
             if isinstance(result, Exception):
                 raise result
-            write_index(shard, *result)
+            write_shard_index(shard, *result)
             del result  # the next thread begins with free memory
             done += len(shard.tokens_T)
             if number + jobs < len(threads):
@@ -141,7 +141,7 @@ def build_index(shard: Shard) -> tuple[Array, Array]:
     return suffix_array(np.asarray(shard.tokens_T), shard.offsets_D)
 
 
-def write_index(shard: Shard, suffixes_T: Array, lcp_T: Array) -> None:
+def write_shard_index(shard: Shard, suffixes_T: Array, lcp_T: Array) -> None:
     """Write the index of a shard, atomically."""
     arrays = {"suffixes": suffixes_T, "lcp": lcp_T}
     shapes = {name: (array.dtype, array.shape) for name, array in arrays.items()}

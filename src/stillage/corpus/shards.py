@@ -69,7 +69,7 @@ def open_shards(folder: Path) -> ShardSet:
     DataError where the manifest is missing (tokenising was not finished) or a shard is missing, cut
     short, or does not hold what the manifest says.
     """
-    manifest = read_manifest(folder)
+    manifest = read_shards_manifest(folder)
     shards, first = [], 0
     for entry in manifest["shards"]:
         path = folder / f"{entry['name']}.safetensors"
@@ -99,7 +99,7 @@ def open_shards(folder: Path) -> ShardSet:
     )
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_shards_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a corpus. DataError where there is none, or another file's."""
     path = folder / MANIFEST
     if not path.is_file():

@@ -64,7 +64,9 @@ class PieceIndex:
         targets, after = np.empty(slots, dtype=np.int32), np.empty(slots, dtype=np.int64)
         symbols_T = np.ascontiguousarray(symbols_T, dtype=np.int64)
         states, moves = (length, link, end, heads), (keys, targets, after)
-        states_in_all = piece_kernels.build(symbols_T, self.offsets_D, states, moves, self.state_T)
+        states_in_all = piece_kernels.build_automaton(
+            symbols_T, self.offsets_D, states, moves, self.state_T
+        )
         length, link, end = length[:states_in_all], link[:states_in_all], end[:states_in_all]
         self.automaton = (length, link, end, keys, targets)
         self.hits = (
