@@ -14,12 +14,16 @@ USAGE = """usage: stillage corpus ACTION ...
 stillage corpus ACTION --help shows the settings of one."""
 
 ACTIONS = {
-    "tokenize": "SRC... OUT: documents as token shards (.jsonl, .parquet, .txt, folders; .gz, .zst)",
+    "tokenize": (
+        "SRC... OUT: documents as token shards (.jsonl, .parquet, .txt, folders; .gz, .zst)"
+    ),
     "index": "SHARDS: suffix array of every shard, for the next three",
     "count": "SHARDS --tokens IDS | --text T: how often a sequence occurs, and where",
     "repeats": "SHARDS --length L: everything that occurs twice and more",
     "targets": "SHARDS --counts N... --length L --out F: sequences by how often they occur",
-    "scan": "SHARDS --targets F --max-distance K --out DIR: near-duplicates of targets, all of them",
+    "scan": (
+        "SHARDS --targets F --max-distance K --out DIR: near-duplicates of targets, all of them"
+    ),
     "policy": "SCAN --rule R: what of the near-duplicates a deduplication leaves",
     "dedup": "SHARDS --rule R --out DIR: keep one copy, or none; says what went and why",
     "overlap": "A B: what two data sets have in common [--drop-from A --out DIR]",

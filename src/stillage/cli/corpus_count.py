@@ -1,4 +1,4 @@
-"""`stillage corpus count SHARDS`: how often sequences of tokens or texts occur, and where."""
+"""`stillage corpus count SHARDS`: count sequences of tokens or texts in a corpus."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class CountFlags:
     text: tuple[str, ...] = ()
     """Texts, each in quotes; a space before the first word counts. Needs --tokenizer."""
     tokenizer: str = ""
-    """The tokenizer of the corpus: a tokenizer.json, a model's folder or hub id. Shows the pieces of --tokens too."""
+    """The tokenizer of the corpus: a tokenizer.json, a model's folder or hub id. Shows the pieces
+    of --tokens too."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     positions: int = 0

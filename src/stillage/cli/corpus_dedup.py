@@ -90,8 +90,8 @@ def dedup_lines(counts: Mapping[str, Any], words: Mapping[str, str]) -> list[str
     ]
     if counts["copies_gone_too"]:
         lines.append(
-            f"         {counts['copies_gone_too']:,} removed spans name a copy of which another rule "
-            "removed tokens"
+            f"         {counts['copies_gone_too']:,} removed spans name a copy of which another "
+            "rule removed tokens"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""`stillage corpus overlap A B`: what two data sets have in common, and one without it."""
+"""`stillage corpus overlap A B`: compare two data sets, and drop what they share."""
 
 from __future__ import annotations
 
@@ -110,7 +110,10 @@ def main(paths: list[str], chosen: OverlapFlags) -> int:
 
 
 def dropped_side(paths: list[str], chosen: OverlapFlags) -> int | None:
-    """Which side is written without what overlaps: 0, 1, or None. ConfigError for another word."""
+    """Return the side to write without what overlaps: 0, 1, or None.
+
+    ConfigError where --drop-from names no side, or --out is missing.
+    """
     if not chosen.drop_from:
         return None
     names = {"A": 0, "B": 1} | {str(Path(path)): number for number, path in enumerate(paths)}
@@ -125,7 +128,10 @@ def dropped_side(paths: list[str], chosen: OverlapFlags) -> int | None:
 
 
 def check_overlap_out(paths: list[str], out: str) -> None:
-    """Refuse an OUT that lies in a source or holds one, or another's files; and A beside itself."""
+    """Refuse to compare A with itself, and an OUT that cannot be written.
+
+    OUT may neither lie in a source nor hold one, nor hold files of something else.
+    """
     from stillage.corpus.sources import folder_and_part, is_pattern
 
     one, two = (str(Path(path).resolve()) if Path(path).exists() else path for path in paths)
@@ -192,8 +198,9 @@ def record_text(row: Mapping[str, Any]) -> str:
 
 
 def reading_progress(board: Board, paths: list[str], stop: Stop) -> Callable[[Document], None]:
-    """Show documents as they are read, and roughly the time left, by the size of text files.
+    """Show how many documents were read, and about how much time is left.
 
+    The time left goes by the size of text files.
     Stops between two of them where a signal has come.
     """
     files = [file for path in map(Path, paths) for file in source_files(path)]

@@ -1,4 +1,4 @@
-"""`stillage corpus policy SCAN --rule R`: what of the near-duplicates a deduplication leaves."""
+"""`stillage corpus policy SCAN`: try deduplication rules on the near-duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stillage corpus repeats SHARDS --length L`: everything that occurs twice and more."""
+"""`stillage corpus repeats SHARDS --length L`: find all that occurs twice or more."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def told_repeat(
 
 
 def repeats_in_words(facts: Mapping[str, Any]) -> list[str]:
-    """The screen: a summary, the longest, the most frequent, and the sizes where asked."""
+    """List the lines of the screen: a summary, then the most telling repeats."""
     share, documents = facts["repeated_share"], facts["documents"]
     held = f"{facts['repeated_documents']:,} of {documents:,} documents"
     at_least = f"at least {facts['length']:,} tokens"

@@ -1,4 +1,4 @@
-"""`stillage corpus report SCAN`: near-duplicates by distance, with intervals and figures."""
+"""`stillage corpus report SCAN`: write a page on a scan's near-duplicates."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ReportFlags:
     level: float = 0.95
     """Of all intervals."""
     tokenizer: str = ""
-    """A tokenizer.json, or the model whose tokenizer made the shards (a folder or a hub id): decodes
-    the targets; needs --show-text."""
+    """A tokenizer.json, or the model whose tokenizer made the shards (a folder or a hub id):
+    decodes the targets; needs --show-text."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     show_text: bool = False

@@ -1,4 +1,4 @@
-"""`stillage corpus scan SHARDS --targets F --max-distance K --out DIR`: near-duplicates, all."""
+"""`stillage corpus scan SHARDS`: find all near-duplicates of some targets."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def say(text: str) -> None:
 
 
 def scan_settings(chosen: ScanFlags) -> ScanSettings:
-    """The flags that decide what is found. ConfigError where one that is needed is absent."""
+    """Gather the flags that decide what is found. ConfigError: one is missing."""
     from stillage.corpus.scan_plan import ScanSettings
 
     absent = [name for name in ("targets", "out") if not getattr(chosen, name)]

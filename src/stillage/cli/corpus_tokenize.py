@@ -33,7 +33,8 @@ class TokenizeFlags:
     ids_column: str = ""
     """The column that holds lists of token ids: nothing is tokenised; give vocab_size too."""
     vocab_size: int = 0
-    """Number of ids there can be; 0: the tokenizer's. An id takes two bytes up to 65536, else four."""
+    """Number of ids there can be; 0: the tokenizer's. An id takes two bytes up to 65536, else
+    four."""
     id_column: str = "id"
     """The column that names a document; where there is no column `id`, FILE:LINE names it."""
     txt: Literal["document", "lines"] = "document"

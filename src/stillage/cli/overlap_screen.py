@@ -9,7 +9,10 @@ from stillage.cli.paths import aligned_lines
 
 
 def lines_of(facts: Mapping[str, Any], out: str) -> list[str]:
-    """What the screen shows. facts: as of `corpus_overlap.facts_of`; out: where files are."""
+    """List the lines of the screen.
+
+    facts: as of `corpus_overlap.facts_of`. out: the folder of the files that were written, or "".
+    """
     from stillage.corpus.overlap_tables import OVERLAPS, VERDICTS
 
     a, b = facts["a"], facts["b"]

@@ -1,4 +1,4 @@
-"""Take duplicates out of a corpus of token shards: what is kept, and what went and why.
+"""Remove duplicates from token shards, and record what was removed and why.
 
 The folder that is written holds token shards again (one of what is kept for each shard of before),
 `removed.parquet`, and, where a tokenizer is given, the texts. Each rule is judged on the corpus as
@@ -144,7 +144,10 @@ def check_dedup_out(corpus: ShardSet, out: Path, settings: Mapping[str, Any]) ->
 
 
 def with_ids(corpus: ShardSet, tables: Sequence[pa.Table]) -> pa.Table:
-    """Removed spans of all rules, with the ids of both documents, sorted by document and start."""
+    """Join the removed spans of all rules, and name both documents of each by id.
+
+    Sorted by document and start.
+    """
     import pyarrow as pa
 
     order = [("document", "ascending"), ("start", "ascending"), ("rule", "ascending")]
@@ -197,8 +200,9 @@ def write_kept_shard(
 def piece_table(
     before: pa.Table, pieces: Sequence[KeptDocument], shard: Shard, first: int
 ) -> pa.Table:
-    """The documents of a kept shard: document, id, source, line, of_document, start, end.
+    """List the documents of a kept shard, and where in the old corpus they stood.
 
+    Columns: document, id, source, line, of_document, start, end.
     A whole document keeps its id; a rest is ID:START-END. of_document: its number in the corpus
     before; start, end: tokens from its first (of a joined one: of all its runs together).
     """
@@ -264,7 +268,7 @@ def count(
     tables: Sequence[pa.Table],
     entries: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Documents and tokens before, removed and kept; and by rule, each as if it were alone."""
+    """Count documents and tokens before, removed, kept, and by each rule alone."""
     spans = read_spans(*tables)
     kept = sum(entry["tokens"] for entry in entries)
     removed = covered_tokens(spans)

@@ -1,4 +1,4 @@
-"""What two sets have in common: exact copies, near-duplicates, and the longest shared pieces.
+"""Find what two sets share: exact copies, near-duplicates, longest shared pieces.
 
 The smaller set is held in memory and indexed, the larger is read past it once. Every finding is
 exact: copies by their whole normal forms, pieces word for word; near-duplicates as in an audit
@@ -30,7 +30,7 @@ NONE = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideFindings:
-    """What was found of one side's D documents; numbers of the other side's are -1 for none.
+    """Findings on one side's D documents; -1: no document of the other side.
 
     Lengths and places in words (tokens). The longest piece is the first of its length in the
     document, with the first place on the other side.
@@ -213,7 +213,7 @@ def _stream(
 
 
 def may_be_near(grams_D: Array, words_D: Array) -> Array:
-    """Tell which documents share enough 5-grams with the other side to be near-duplicates, bool[D].
+    """Tell which documents share enough 5-grams to be near-duplicates, bool[D].
 
     Two (`families` asks for more of all but the shortest); one, where there are two or fewer.
     """

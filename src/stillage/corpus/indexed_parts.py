@@ -1,4 +1,4 @@
-"""A corpus as parts with their suffix arrays: shards with their index, or arrays in memory."""
+"""Join indexed shards, or arrays in memory, into one corpus with suffix arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stillage.types import Array
 
 
 def indexed_parts(corpus: ShardSet) -> Joined:
-    """All shards as one corpus; their index is mapped. DataError where a shard has none."""
+    """Join all shards and their mapped index. DataError: a shard has no index."""
     from stillage.corpus.shard_index import open_index
 
     parts = []
@@ -29,7 +29,7 @@ def indexed_parts(corpus: ShardSet) -> Joined:
 
 
 def sorted_arrays(tokens: Array, offsets: Array) -> Joined:
-    """Arrays in memory as one corpus, sorted here. DataError where they are no documents.
+    """Sort arrays in memory into one corpus. DataError: they are no documents.
 
     tokens: ids of any integer type, one axis. offsets: documents + 1, in tokens, 0 first.
     """

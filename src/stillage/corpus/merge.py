@@ -1,4 +1,4 @@
-"""The suffixes of all parts of a corpus in one order: a merge that holds little at a time.
+"""Merge the sorted suffixes of all parts of a corpus, little by little.
 
 Each part (a shard, or arrays in memory) brings its suffix array and what neighbours in it share.
 The merged order is that of one suffix array of the whole corpus, however it is cut into parts.
@@ -87,8 +87,9 @@ class Window:
 
 
 def one_window(arrays: Sequence[Array]) -> tuple[Array, bool, Array]:
-    """The memory of arrays of tokens as one array: (halves, is_wide, starts_K); see `Places`.
+    """View several arrays of tokens as one array: (halves, is_wide, starts_K).
 
+    What these are: see `Places`.
     Read-only. Compiled loops take one array, not any number of mapped files. What lies between the
     arrays is not theirs and is never read.
     """
@@ -105,7 +106,7 @@ def one_window(arrays: Sequence[Array]) -> tuple[Array, bool, Array]:
 
 
 def merged_suffixes(joined: Joined, block: int = BLOCK) -> Iterator[tuple[Array, Array]]:
-    """Every suffix of the corpus in order, in blocks: positions, and tokens shared with the last.
+    """Yield all suffixes in order, in blocks: positions, tokens shared with the last.
 
     Both int64. Memory: a block, as much read ahead, and the table of long common runs. Time: per
     token log2(parts) comparisons, and each long common run of two parts read once.

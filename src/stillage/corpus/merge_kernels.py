@@ -1,4 +1,4 @@
-"""Compiled loops that merge suffix arrays; imported only where they run (numba compiles them).
+"""Compiled loops that merge suffix arrays; imported only where they run.
 
 Positions are counted through all parts. The token at position g of part k stands at place
 bases_K[k] + g.
@@ -42,8 +42,9 @@ class Places(NamedTuple):
 
 @njit(**LOOP)
 def token_at(halves: Array, is_wide: bool, place: int) -> int:
-    """The token that stands at a place. One code for both widths: a compilation takes seconds.
+    """Read the token at a place.
 
+    One function for both widths, as each compilation takes seconds.
     halves: uint16; a wide token takes two of them, the lower half first.
     """
     if not is_wide:
@@ -173,7 +174,7 @@ def take_head(
 
 @njit(**LOOP)
 def announce(halves: Array, is_wide: bool, state_8K: Array, ahead_2KN: Array, part: int) -> None:
-    """Announce a read of the tokens at which a coming head of the part will be compared."""
+    """Prefetch the tokens that a coming head of the part will be compared at."""
     at = state_8K[AT, part] + COMING
     if at < state_8K[FILLED, part]:
         place = state_8K[BASE, part] + ahead_2KN[0, part, at] + ahead_2KN[1, part, at]
@@ -200,7 +201,7 @@ def first_matches(places: Places, state_8K: Array, ahead_2KN: Array, runs_N3: Ar
 def merge_block(
     places: Places, state_8K: Array, ahead_2KN: Array, runs_N3: Array, out_2N: Array, done: int
 ) -> tuple[int, int]:
-    """Write merged suffixes and what each shares with the one before, from out_2N[:, done] on.
+    """Write merged suffixes, and what each shares with the last, from `done` on.
 
     ahead_2KN: the stretches, positions and tokens shared. Returns how many are written, and the
     part whose stretch has to be read on (-1: none).

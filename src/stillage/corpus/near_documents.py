@@ -1,4 +1,4 @@
-"""Documents that share most of their token n-grams: MinHash finds pairs, sets confirm them.
+"""Find near-copies of documents: MinHash proposes pairs, n-gram sets confirm them.
 
 MinHash (Broder 1997) over the n-grams of token ids, in bands (locality-sensitive hashing); the
 signatures are those of the package rensa (extra `dedup`). What is left out of a corpus has the
@@ -43,8 +43,9 @@ def band_recall(similarity: float, rows: int) -> float:
 def near_copies(
     corpus: ShardSet, threshold: float, ngram: int, keep: str, tell: Tell = lambda tokens: None
 ) -> Array:
-    """The document that each is removed as a near-copy of, int64[documents]; NONE: it stays.
+    """Name the document that each is removed as a near-copy of; NONE: it stays.
 
+    Returns int64[documents].
     Two documents are near-copies where |A & B| / |A | B| >= threshold for their sets of n-grams of
     token ids; a shorter one has one n-gram, itself. keep "first": in document order, a document is
     removed where one that stays is a near-copy of it. "none": where any other is.
@@ -75,7 +76,7 @@ def jaccard(first: frozenset[bytes], second: frozenset[bytes], threshold: float)
 
 
 def ngram_set(ids: Array, ngram: int) -> frozenset[bytes]:
-    """The distinct n-grams of a document; of a shorter one, itself; of an empty one, none."""
+    """Collect a document's distinct n-grams; one shorter than that is its own n-gram."""
     ids = np.ascontiguousarray(ids)
     if not len(ids):
         return frozenset()

@@ -1,4 +1,4 @@
-"""What two sets have in common as tables: a row a document, counts, and who is dropped."""
+"""Tables of a comparison: a row per document, counts, and dropped documents."""
 
 from __future__ import annotations
 
@@ -142,7 +142,10 @@ def read_drop_rule(words: Sequence[str]) -> DropRule:
 
 
 def dropped(found: SideFindings, rule: DropRule, unit: str) -> tuple[list[str], Array]:
-    """Why each document is dropped ("": it is kept), and the other side's document; -1: none."""
+    """Say why each document is dropped ("": kept), and for which of the other side.
+
+    That document is -1 where the document is kept.
+    """
     is_exact, is_near = found.exact_D != NONE, (found.near_D != NONE) & rule.near
     has_piece = (found.longest_D >= rule.piece) & (rule.piece > 0)
     why = np.select((is_exact, is_near), (EXACT, NEAR), "").tolist()
@@ -154,7 +157,7 @@ def dropped(found: SideFindings, rule: DropRule, unit: str) -> tuple[list[str], 
 
 
 def dropped_table(common: InCommon, side: int, why: Sequence[str], other_D: Array) -> pa.Table:
-    """A row for each dropped document: id, source, line, why, and with_* of the other side."""
+    """List the dropped documents: id, source, line, why, and with_* of the other side."""
     import pyarrow as pa
 
     names = common.sides[side].names

@@ -1,4 +1,4 @@
-"""A finished scan under rules of deduplication: the survivors and their worth, as files.
+"""Apply deduplication rules to a finished scan, and write what survives.
 
 In the scan's folder `policy/`: `policy.parquet` (survivors by rule, reading, metric, target and
 distance, with their worth), `survivors.parquet` (each of them), `policy.json` (sums, and what made
@@ -58,8 +58,9 @@ class Policy:
 def apply_policy(
     scan_of: Scan, corpus: ShardSet, policy: Policy, progress: Progress = unseen
 ) -> dict[str, Any]:
-    """Apply each rule in both readings, and write what is left; the content of policy.json.
+    """Apply each rule in both readings, and write what is left.
 
+    Returns the content of policy.json.
     Each rule is judged on the corpus as it was. What a rule removes is found once.
     """
     out, length = scan_of.folder / FOLDER, scan_of.tokens_Nm.shape[1]
@@ -96,8 +97,9 @@ def apply_policy(
 
 
 def scanned_corpus(scan_of: Scan, place: Path | None = None) -> ShardSet:
-    """Open the shards that were scanned. place: where they lie now; None: where they lay.
+    """Open the shards that were scanned.
 
+    place: their folder now; None: the folder of the scan's plan.
     DataError where they are not those of the scan.
     """
     corpus = open_shards(place or Path(scan_of.plan.corpus))

@@ -1,4 +1,4 @@
-"""Near-duplicates and repeats from Python: `st.corpus.find_near`, `st.corpus.find_repeats`.
+"""The Python functions `st.corpus.find_near` and `st.corpus.find_repeats`.
 
 Documents are texts, lists of token ids, or a folder of token shards; what comes back is a table.
 """

@@ -88,7 +88,7 @@ def part_digest(rows: pa.Table, facts: PartFacts) -> str:
 
 
 def read_part(folder: Path, number: int) -> tuple[PartFacts, pa.Table]:
-    """Read a part, every byte of it checked. DataError where it is damaged or none of ours."""
+    """Read a part and check all of it. DataError: damaged, or no part of a scan."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

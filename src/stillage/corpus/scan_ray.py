@@ -66,7 +66,7 @@ def cluster(address: str, jobs: int) -> Iterator[Any]:
 
 
 def check_address(address: str) -> None:
-    """Refuse an address where nobody answers: ray itself would try it for many minutes."""
+    """Refuse an address where nobody answers; ray itself would try for many minutes."""
     if address == AUTO:
         return
     try:

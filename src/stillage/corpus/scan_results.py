@@ -1,4 +1,4 @@
-"""A finished scan, read back: what was looked for, what was found, how much was read."""
+"""Read a finished scan: its targets, its hits, and how much was scanned."""
 
 from __future__ import annotations
 

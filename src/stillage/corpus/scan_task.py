@@ -1,4 +1,4 @@
-"""One task of a scan: the documents of a part, every target, one file. Pure but for that file.
+"""One task of a scan: search one part for all targets, and write its file.
 
 Whoever runs it, and however often, writes the same bytes.
 """
@@ -128,14 +128,15 @@ class Scanner:
 
 
 def release(tokens_T: Array) -> None:
-    """Give back the memory that mapped tokens took as they were read; they can be read again."""
+    """Free the memory of mapped tokens that were read; they can be read again."""
     if isinstance(tokens_T.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         tokens_T.base.madvise(mmap.MADV_DONTNEED)
 
 
 def documents_of(file: TokenFile, part: Part, chosen: Array) -> tuple[Array, Array]:
-    """Some documents of a part as tokens and offsets: all as they lie in the file, or a copy.
+    """Take some documents of a part: tokens and offsets.
 
+    All of them are a view of the file, fewer a copy.
     chosen: their numbers, rising, counted from the part's first.
     """
     offsets_D = file.offsets_D[part.first : part.end + 1]

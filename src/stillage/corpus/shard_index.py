@@ -62,7 +62,8 @@ def open_index(shard: Shard) -> ShardIndex:
     }:
         values = (
             f"{path} is of a shard with sha256 {about.get('sha256', 'unknown')[:12]} "
-            f"({tensors['suffixes'].shape[0]} tokens); {shard.path.name}: {shard.sha256[:12]} ({tokens})"
+            f"({tensors['suffixes'].shape[0]} tokens); "
+            f"{shard.path.name}: {shard.sha256[:12]} ({tokens})"
         )
         raise DataError("The index and the shard do not belong together.", values, fix)
     return ShardIndex(

@@ -1,8 +1,8 @@
-"""Token shards: a tokenised corpus in files of a size that one machine handles well.
+"""Token shards: a tokenised corpus in files of a handy size.
 
-A folder: `manifest.json` (written last), and for each shard `shard-00000.safetensors` (`token_file`)
-and `shard-00000.documents.parquet` (id, source, line of each document). Documents are numbered
-through all shards, in order.
+A folder: `manifest.json` (written last), and for each shard two files: `shard-00000.safetensors`
+(`token_file`) and `shard-00000.documents.parquet` (id, source, line of each document). Documents
+are numbered through all shards, in order.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ NOT_THERE = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What each of D documents shares with the other set. Lengths and places in symbols.
+    """What each of D documents shares with the other set, counted in symbols.
 
     Of several longest pieces, it is the first in the document, and the first place of that on the
     other side. A piece never crosses from one document into the next, on neither side.
@@ -86,7 +86,7 @@ class PieceIndex:
         return _shared(found)
 
     def finish(self) -> Shared:
-        """What the indexed documents share with all that was read. Call it once, at the end."""
+        """Sum up what the indexed documents share with all that was read; call it once."""
         length, link, *_ = self.automaton
         order = np.argsort(length, kind="stable")[::-1]
         self.kernels.settle(order, length, link, self.hits)

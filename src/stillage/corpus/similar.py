@@ -1,4 +1,4 @@
-"""The report called self-similar: positions whose first L tokens also begin elsewhere.
+"""Self-similarity of a corpus: sequences of L tokens that occur more than once.
 
 A cluster is all positions that share their next L tokens; every shift of a longer repeat is a
 cluster of its own. A cluster is counted once, whole, wherever the shards are cut.
@@ -70,7 +70,7 @@ def joined_similar(joined: Joined, length: int, progress: Progress | None = None
 
 
 class ClusterCount:
-    """Takes the merged suffixes of a corpus block by block, and gives the report at the end."""
+    """Counts clusters in merged suffixes that are fed block by block."""
 
     def __init__(self, joined: Joined, length: int) -> None:
         """Nothing fed yet."""
@@ -81,7 +81,7 @@ class ClusterCount:
         self.sizes: Counter[int] = Counter()
 
     def feed(self, block: tuple[Array, Array]) -> None:
-        """Take the next suffixes: positions, and tokens shared with the one before (int64)."""
+        """Take the next suffixes: positions, and tokens shared with the last (int64)."""
         from stillage.corpus.repeat_kernels import count_clusters
 
         sizes_N = np.empty(len(block[0]), dtype=np.int64)

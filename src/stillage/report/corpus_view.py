@@ -1,4 +1,4 @@
-"""What the report of a scan shows: counts with intervals, before and after each rule.
+"""The numbers of a scan's report: counts with intervals, before and after rules.
 
 Read from a finished scan and, where `stillage corpus policy` was called, its folder `policy/`.
 """
