@@ -104,12 +104,8 @@ def wanted_texts(chosen: DedupFlags) -> Texts | None:
             what = "Texts are cut at the places of tokens."
             raise ConfigError(what, "--source without --tokenizer", fix)
         return None
-    from stillage.cli.corpus_tokenize import backend_tokenizer
+    from stillage.cli.corpus_tokenize import hashed_tokenizer
     from stillage.corpus.kept_texts import Texts
-    from stillage.corpus.tokenizers import backend_hash
 
-    tokenizer = backend_tokenizer(chosen.tokenizer, chosen.revision)
-    digest = backend_hash(tokenizer)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer, digest = hashed_tokenizer(chosen.tokenizer, chosen.revision)
     return Texts(tokenizer=tokenizer, digest=digest, sources=chosen.source)

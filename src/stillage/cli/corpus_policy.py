@@ -6,16 +6,13 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
+from stillage.cli.corpus_dedup import Rules
 from stillage.cli.paths import aligned_lines
 from stillage.corpus.dedup_rules import Keep, read_rules
 
 NAMES = ("SCAN",)
-Rules = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
-"""--rule A --rule B, or --rule A B: both are taken."""
 
 
 @dataclass(frozen=True, kw_only=True)

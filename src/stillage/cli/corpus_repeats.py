@@ -61,7 +61,7 @@ SETTINGS = RepeatsFlags
 
 def main(paths: list[str], chosen: RepeatsFlags) -> int:
     """Find the repeats, print the most telling ones, write all of them."""
-    from stillage.cli.corpus_count import CountFlags, own_tokenizer
+    from stillage.cli.corpus_count import own_tokenizer
     from stillage.corpus.indexed_parts import indexed_parts
     from stillage.corpus.shards import open_shards
     from stillage.run.stop import watch_signals
@@ -70,8 +70,7 @@ def main(paths: list[str], chosen: RepeatsFlags) -> int:
     corpus = open_shards(Path(paths[0]))
     tokenizer = None
     if chosen.tokenizer:
-        named = CountFlags(tokenizer=chosen.tokenizer, revision=chosen.revision)
-        tokenizer = own_tokenizer(corpus, named)
+        tokenizer = own_tokenizer(corpus, chosen.tokenizer, chosen.revision)
     joined = indexed_parts(corpus)
     with watch_signals() as stop, Board() as board:
         table, similar = search(joined, chosen, stoppable(board, stop))
@@ -123,21 +122,12 @@ def search(joined: Joined, chosen: RepeatsFlags, progress: Progress) -> tuple[pa
 
 def write_repeats(table: pa.Table, joined: Joined, chosen: RepeatsFlags) -> None:
     """Write the table of repeats atomically, with the settings in its metadata."""
-    import pyarrow.parquet as pq
-
     from stillage.corpus.repeats import add_tokens
-    from stillage.run.folder import atomic
+    from stillage.run.folder import write_table
 
     written = add_tokens(table, joined) if chosen.with_tokens else table
     about = {"min_length": str(chosen.length), "min_count": str(chosen.min_count)}
-    with (
-        atomic(Path(chosen.out)) as temporary,
-        pq.ParquetWriter(
-            temporary, written.schema, compression="zstd", store_schema=False
-        ) as writer,
-    ):
-        writer.write_table(written)
-        writer.add_key_value_metadata(about)
+    write_table(Path(chosen.out), written, about)
 
 
 def repeat_facts(

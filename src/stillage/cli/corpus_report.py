@@ -56,11 +56,9 @@ def main(paths: list[str], chosen: ReportFlags) -> int:
 
 def decoded_targets(view: CorpusView, place: str, revision: str) -> Mapping[int, str]:
     """Decode every target. DataError for another tokenizer than that of the scan."""
-    from stillage.cli.corpus_tokenize import backend_tokenizer
-    from stillage.corpus.tokenizers import backend_hash
+    from stillage.cli.corpus_tokenize import hashed_tokenizer
 
-    tokenizer, plan = backend_tokenizer(place, revision), view.scan.plan
-    digest = backend_hash(tokenizer)
+    (tokenizer, digest), plan = hashed_tokenizer(place, revision), view.scan.plan
     if plan.tokenizer and plan.tokenizer != digest:
         values = f"{place}: {digest[:12]}; the scan's: {plan.tokenizer[:12]}"
         fix = "Give the tokenizer that made the shards."

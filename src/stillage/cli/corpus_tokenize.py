@@ -131,6 +131,17 @@ def backend_tokenizer(place: str, revision: str) -> Tokenizer:
         raise DataError(what, f"{place}: {str(error).splitlines()[0]}", fix) from error
 
 
+def hashed_tokenizer(place: str, revision: str) -> tuple[Tokenizer, str]:
+    """Load a tokenizer that neither cuts nor pads texts, and hash its rules."""
+    from stillage.corpus.tokenizers import backend_hash
+
+    tokenizer = backend_tokenizer(place, revision)
+    digest = backend_hash(tokenizer)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer, digest
+
+
 def usual_jobs(sources: list[str]) -> int:
     """One process for each core that is free for us; one alone for little data."""
     from stillage.run.environment import cpu_count

@@ -18,7 +18,7 @@ import numpy as np
 
 from stillage.corpus.scan_parts import Part
 from stillage.errors import DataError
-from stillage.run.folder import atomic
+from stillage.run.folder import write_table
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -65,17 +65,9 @@ def part_path(folder: Path, number: int) -> Path:
 
 def write_scan_part(folder: Path, rows: pa.Table, facts: PartFacts) -> None:
     """Write a part atomically; equal rows and facts give equal bytes."""
-    import pyarrow.parquet as pq
-
+    assert rows.schema.equals(hits_schema(), check_metadata=True)
     text = json.dumps({**asdict(facts), "digest": part_digest(rows, facts)}, sort_keys=True)
-    with (
-        atomic(part_path(folder, facts.part.number)) as temporary,
-        pq.ParquetWriter(
-            temporary, hits_schema(), compression="zstd", store_schema=False
-        ) as writer,
-    ):
-        writer.write_table(rows)
-        writer.add_key_value_metadata({KEY: text})
+    write_table(part_path(folder, facts.part.number), rows, {KEY: text})
 
 
 def part_digest(rows: pa.Table, facts: PartFacts) -> str:
