@@ -31,6 +31,7 @@ from stillage.corpus.shards import (
     Shard,
     ShardSet,
     document_table,
+    shard_about,
 )
 from stillage.corpus.token_file import open_tokens, write_tokens
 from stillage.errors import ConfigError
@@ -184,8 +185,7 @@ def write_kept_shard(
             yield ids
 
     if not beside.is_file():  # written second: both are there
-        about = {"format": "stillage shard 1", "vocab_size": corpus.vocab_size}
-        about |= {"tokenizer": corpus.tokenizer, "first_document": first}
+        about = shard_about(corpus.vocab_size, corpus.tokenizer, first)
         write_tokens(path, kept(), vocab_size=corpus.vocab_size, about=about)
         write_table(beside, piece_table(document_table(corpus, shard), pieces, shard, first))
     file = open_tokens(path, "The shard")

@@ -6,7 +6,7 @@ The merged order is that of one suffix array of the whole corpus, however it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +122,20 @@ def merged_suffixes(joined: Joined, block: int = BLOCK) -> Iterator[tuple[Array,
             yield positions_N + first, np.asarray(part.lcp_T[stretch]).astype(np.int64)
         return
     yield from merge_many(joined, block)
+
+
+def feed_all(
+    joined: Joined,
+    feed: Callable[[tuple[Array, Array]], None],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Feed every block of `merged_suffixes`. progress: (suffixes done, of all)."""
+    done = 0
+    for block in merged_suffixes(joined):
+        feed(block)
+        done += len(block[0])
+        if progress is not None:
+            progress(done, joined.tokens)
 
 
 def merge_many(joined: Joined, block: int) -> Iterator[tuple[Array, Array]]:

@@ -53,12 +53,11 @@ def token_at(halves: Array, is_wide: bool, place: int) -> int:
 
 
 @njit(**LOOP)
-def document_of(position: int, offsets_D: Array, coarse: Array) -> int:
-    """The document that holds a position; coarse: those of every STEP-th position."""
-    low, high = coarse[position // STEP], coarse[position // STEP + 1]
+def last_begun(firsts: Array, position: int, low: int, high: int) -> int:
+    """Find the last of low to high that begins at a position or before it."""
     while low < high:
         middle = (low + high + 1) // 2
-        if offsets_D[middle] <= position:
+        if firsts[middle] <= position:
             low = middle
         else:
             high = middle - 1
@@ -66,16 +65,16 @@ def document_of(position: int, offsets_D: Array, coarse: Array) -> int:
 
 
 @njit(**LOOP)
+def document_of(position: int, offsets_D: Array, coarse: Array) -> int:
+    """The document that holds a position; coarse: those of every STEP-th position."""
+    near = position // STEP
+    return last_begun(offsets_D, position, coarse[near], coarse[near + 1])
+
+
+@njit(**LOOP)
 def part_of(position: int, firsts_K: Array) -> int:
     """The part that holds a position."""
-    low, high = 0, len(firsts_K) - 2
-    while low < high:
-        middle = (low + high + 1) // 2
-        if firsts_K[middle] <= position:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return last_begun(firsts_K, position, 0, len(firsts_K) - 2)
 
 
 @njit(**LOOP)

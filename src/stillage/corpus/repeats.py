@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.corpus.merge import Joined, merged_suffixes
+from stillage.corpus.merge import Joined, feed_all
 from stillage.corpus.shards import ShardSet
 from stillage.errors import ConfigError
 from stillage.types import Array
@@ -90,12 +90,7 @@ def joined_repeats(
 ) -> pa.Table:
     """The same of parts with their suffix arrays."""
     search = RepeatSearch(joined, min_length, min_count, top)
-    done = 0
-    for block in merged_suffixes(joined):
-        search.feed(block)
-        done += len(block[0])
-        if progress is not None:
-            progress(done, joined.tokens)
+    feed_all(joined, search.feed, progress)
     return search.finish()
 
 

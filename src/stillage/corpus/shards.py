@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = "stillage shards 1"
+SHARD_FORMAT = "stillage shard 1"
 MANIFEST = "manifest.json"
 
 
@@ -116,6 +117,16 @@ def read_shards_manifest(folder: Path) -> dict[str, Any]:
         values, fix = f"{path}: format {given}", "Give the OUT of `stillage corpus tokenize`."
         raise DataError("The folder does not hold token shards.", values, fix)
     return manifest
+
+
+def shard_about(vocab_size: int, tokenizer: str, first_document: int) -> dict[str, Any]:
+    """Make the metadata of a shard's file of tokens."""
+    return {
+        "format": SHARD_FORMAT,
+        "vocab_size": vocab_size,
+        "tokenizer": tokenizer,
+        "first_document": first_document,
+    }
 
 
 def document_table(corpus: ShardSet, shard: Shard) -> pa.Table:

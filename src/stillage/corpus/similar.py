@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillage.corpus.merge import Joined, merged_suffixes
+from stillage.corpus.merge import Joined, feed_all
 from stillage.corpus.repeats import Progress, check_limits
 from stillage.corpus.shards import ShardSet
 from stillage.types import Array
@@ -60,12 +60,7 @@ def corpus_similar(corpus: ShardSet, length: int, progress: Progress | None = No
 def joined_similar(joined: Joined, length: int, progress: Progress | None = None) -> Similar:
     """The same of parts with their suffix arrays."""
     count = ClusterCount(joined, length)
-    done = 0
-    for block in merged_suffixes(joined):
-        count.feed(block)
-        done += len(block[0])
-        if progress is not None:
-            progress(done, joined.tokens)
+    feed_all(joined, count.feed, progress)
     return count.finish()
 
 

@@ -26,7 +26,13 @@ from stillage.corpus.document_stream import (
 )
 from stillage.corpus.encode import Encoding
 from stillage.corpus.rows import TxtMode
-from stillage.corpus.shards import FORMAT, MANIFEST, open_shards, read_shards_manifest
+from stillage.corpus.shards import (
+    FORMAT,
+    MANIFEST,
+    open_shards,
+    read_shards_manifest,
+    shard_about,
+)
 from stillage.corpus.sources import Source, folder_and_part, open_source
 from stillage.corpus.token_file import token_type, write_batches
 from stillage.corpus.unfinished import (
@@ -186,8 +192,7 @@ def write_shard(
     """Write the next shard: tokens, where its documents came from, that it is whole."""
     name, first = shard_name(len(done)), sum(shard.documents for shard in done)
     vocab_size, contents = rules.encoding.vocab_size, Contents()
-    about = {"format": "stillage shard 1", "vocab_size": vocab_size}
-    about |= {"tokenizer": rules.tokenizer, "first_document": first}
+    about = shard_about(vocab_size, rules.tokenizer, first)
     path = out / f"{name}.safetensors"
     batches = shard_batches(stream, rules.shard_tokens, contents)
     documents, tokens = write_batches(path, batches, vocab_size=vocab_size, about=about)

@@ -88,7 +88,7 @@ def shard_windows(
     marks_T: Array,
     hash_bits: int,
 ) -> Windows:
-    """The distinct windows of one shard that may qualify (`window_kernels.collect_windows`).
+    """Find a shard's distinct windows that may qualify (`kernels.collect_windows`).
 
     opened: the shard, its index, its number.
     """
