@@ -1,6 +1,6 @@
 """How fast near-duplicates are found, beside the published procedure in plain Python, in one run.
 
-    python benchmarks/scan.py [--targets 10 100 300] [--tokens 3000000]
+    python benchmarks/scan.py [--targets 10 100 300] [--tokens 3000000] [--plant]
     python benchmarks/scan.py --books FOLDER --tokenizer tokenizer.json     text files with real near-duplicates
 
 The published procedure (arXiv:2405.15523, its scan of SlimPajama) slides a window of the target's length over each document,
@@ -147,6 +147,9 @@ def main() -> None:
     parser.add_argument("--targets", type=int, nargs="*", default=[10, 100, 300])
     parser.add_argument("--tokens", type=int, default=3_000_000)
     parser.add_argument("--plain-tokens", type=int, default=60_000)
+    parser.add_argument(
+        "--plant", action="store_true", help="near-copies of targets in the Zipf text"
+    )
     parser.add_argument("--books", type=Path)
     parser.add_argument("--tokenizer", type=Path)
     chosen = parser.parse_args()
@@ -160,7 +163,7 @@ def main() -> None:
     for count in chosen.targets:
         tokens, offsets = text
         targets = draw_targets(tokens, offsets, count)
-        if not chosen.books:
+        if chosen.plant and not chosen.books:
             tokens = changed_copies(tokens, targets)
         part = np.append(offsets[offsets < chosen.plain_tokens], chosen.plain_tokens)
         for limit, mode in ((50, "window"), (20, "window"), (50, "substring")):

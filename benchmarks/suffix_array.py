@@ -27,10 +27,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path.remove(
-    str(Path(__file__).parent)
-)  # its folder `coverage` is not the package that numba looks for
-
 import numpy as np
 import pyarrow as pa
 import pydivsufsort

@@ -44,17 +44,19 @@ def full(a: Bits, b: Bits, c: Bits) -> tuple[Bits, Bits]:
 
 
 @njit(nogil=True)
-def add_rows(
-    a: Bits, b: Bits, c: Bits, d: Bits, e: Bits, f: Bits, g: Bits, h: Bits
-) -> tuple[Bits, Bits, Bits, Bits]:
-    """Add up 8 bits: the four bits of their sum, the lowest first."""
-    one_a, two_a = full(a, b, c)
-    one_b, two_b = full(d, e, f)
-    one_c, two_c = full(one_a, one_b, g)
+def add_rows(held: Array, at: int, words: int) -> tuple[Bits, Bits, Bits, Bits]:
+    """Add up the bits of 8 rows, a word of each: the four bits of the sums, the lowest first.
+
+    at: of the first row's word; the next row's lies `words` further.
+    """
+    one_a, two_a = full(held[at], held[at + words], held[at + 2 * words])
+    one_b, two_b = full(held[at + 3 * words], held[at + 4 * words], held[at + 5 * words])
+    one_c, two_c = full(one_a, one_b, held[at + 6 * words])
+    last = held[at + 7 * words]
+    two_d = one_c & last
     two_e, four_a = full(two_a, two_b, two_c)
-    two_d = one_c & h
     four_b = two_e & two_d
-    return one_c ^ h, two_e ^ two_d, four_a ^ four_b, four_a & four_b
+    return one_c ^ last, two_e ^ two_d, four_a ^ four_b, four_a & four_b
 
 
 @njit(nogil=True)
@@ -78,26 +80,8 @@ def counting_kernel(words: int, planes: int) -> Callable[..., int]:
     def change_sums(held: Array) -> None:
         """Add the first 8 rows that are held to the sums, and take the next 8 off."""
         for w in range(words):
-            m0, m1, m2, m3 = add_rows(
-                held[w],
-                held[words + w],
-                held[2 * words + w],
-                held[3 * words + w],
-                held[4 * words + w],
-                held[5 * words + w],
-                held[6 * words + w],
-                held[7 * words + w],
-            )
-            l0, l1, l2, l3 = add_rows(
-                held[less_at + w],
-                held[less_at + words + w],
-                held[less_at + 2 * words + w],
-                held[less_at + 3 * words + w],
-                held[less_at + 4 * words + w],
-                held[less_at + 5 * words + w],
-                held[less_at + 6 * words + w],
-                held[less_at + 7 * words + w],
-            )
+            m0, m1, m2, m3 = add_rows(held, w, words)
+            l0, l1, l2, l3 = add_rows(held, less_at + w, words)
             zero = np.uint64(0)
             at = sums_at + w
             held[at], carry, borrow = change_bit(held[at], m0, l0, zero, zero)
