@@ -202,8 +202,8 @@ def merge_block(
 ) -> tuple[int, int]:
     """Write merged suffixes, and what each shares with the last, from `done` on.
 
-    ahead_2KN: the stretches, positions and tokens shared. Returns how many are written, and the
-    part whose stretch has to be read on (-1: none).
+    ahead_2KN: the stretches, positions and tokens shared. done: columns of out_2N that are full.
+    Returns how many are written, and the part whose stretch has to be read on (-1: none).
     """
     halves, is_wide, offsets_D, coarse = (
         places.halves,

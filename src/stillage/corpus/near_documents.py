@@ -76,7 +76,10 @@ def jaccard(first: frozenset[bytes], second: frozenset[bytes], threshold: float)
 
 
 def ngram_set(ids: Array, ngram: int) -> frozenset[bytes]:
-    """Collect a document's distinct n-grams; one shorter than that is its own n-gram."""
+    """Collect a document's distinct n-grams.
+
+    A shorter document is its own n-gram; an empty one has none.
+    """
     ids = np.ascontiguousarray(ids)
     if not len(ids):
         return frozenset()

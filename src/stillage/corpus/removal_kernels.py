@@ -28,9 +28,10 @@ def write_spans(
 ) -> int:
     """Write start, end and start of the source of every span; return how many.
 
-    source_T: of what the `length` tokens from here are a copy, -1: of nothing. first: the position
-    of source_T[0]. starts: where documents begin, and the end, if length is 1; else empty.
-    Of all copies that remove a token, the last names its source: its span reaches furthest.
+    All three are positions. source_T: of what the `length` tokens from here are a copy, -1: of
+    nothing. first: the position of source_T[0]. starts: where documents begin, and the end, if
+    length is 1; else empty. Of all copies that remove a token, the last names its source: its span
+    reaches furthest.
     """
     latest_T = np.full(len(source_T), -1, dtype=np.int64)  # the last copy that removes from here on
     for copy in range(len(source_T)):

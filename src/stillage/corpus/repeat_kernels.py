@@ -21,7 +21,7 @@ SEVERAL = -1  # the occurrences have different tokens before them, or one begins
 class Walk(NamedTuple):
     """The state of a walk over merged suffixes, kept from block to block."""
 
-    at: Array  # int64 [3]
+    at: Array  # int64 [3]: open intervals, rank of the next suffix, position of the last one
     latest_D: Array  # int64: rank of the document's last suffix in any interval; -1: none
 
 
