@@ -103,11 +103,9 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert expected == brute_repeats(documents, 1, 2)
     original = merge.merged_suffixes
     for block in (1, 2, 3):
-        for name in ("repeats", "similar"):
-            monkeypatch.setattr(
-                f"stillage.corpus.{name}.merged_suffixes",
-                lambda joined, block=block: original(joined, block),
-            )
+        monkeypatch.setattr(
+            merge, "merged_suffixes", lambda joined, block=block: original(joined, block)
+        )
         for parts in (1, 3):
             joined = naive_parts(documents, parts)
             assert rows_of(joined_repeats(joined, min_length=1)) == expected
@@ -132,9 +130,8 @@ def test_the_most_frequent_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> 
     every = rows_of(repeats_in_arrays(tokens, offsets, min_length=2))
     ranked = sorted(every, key=lambda row: (-row[3], -row[2], row[:2]))
     monkeypatch.setattr("stillage.corpus.repeats.HELD", 0)
-    monkeypatch.setattr(
-        "stillage.corpus.repeats.merged_suffixes", lambda joined: merge.merged_suffixes(joined, 50)
-    )
+    original = merge.merged_suffixes
+    monkeypatch.setattr(merge, "merged_suffixes", lambda joined: original(joined, 50))
     for top in (1, 7, 100, len(every) + 1):
         assert rows_of(repeats_in_arrays(tokens, offsets, min_length=2, top=top)) == sorted(
             ranked[:top]

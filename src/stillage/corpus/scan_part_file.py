@@ -67,7 +67,7 @@ def write_scan_part(folder: Path, rows: pa.Table, facts: PartFacts) -> None:
     """Write a part atomically; equal rows and facts give equal bytes."""
     assert rows.schema.equals(hits_schema(), check_metadata=True)
     text = json.dumps({**asdict(facts), "digest": part_digest(rows, facts)}, sort_keys=True)
-    write_table(part_path(folder, facts.part.number), rows, {KEY: text})
+    write_table(part_path(folder, facts.part.number), rows, {KEY: text.encode()})
 
 
 def part_digest(rows: pa.Table, facts: PartFacts) -> str:

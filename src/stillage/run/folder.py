@@ -124,7 +124,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is what its writer made
 
 
 def write_table(
-    path: Path, table: pa.Table, about: Mapping[str | bytes, str | bytes] | None = None
+    path: Path, table: pa.Table, about: Mapping[str, str] | Mapping[bytes, bytes] | None = None
 ) -> None:
     """Write a Parquet table atomically; equal tables give equal bytes.
 
