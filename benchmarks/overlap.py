@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from stillage.corpus.compared import Document, Words
-from stillage.corpus.in_common import compare
+from stillage.corpus.in_common import compare_sets
 from stillage.functional.words import compared_form, words_of
 from stillage.rng import generator
 
@@ -100,7 +100,7 @@ def ours(documents: list[str], items: list[str]) -> tuple[set[int], int]:
     def named(texts: list[str], name: str) -> Iterator[Document]:
         return (Document(content=text, source=name, line=at) for at, text in enumerate(texts, 1))
 
-    common = compare(
+    common = compare_sets(
         named(documents, "documents"), named(items, "items"), units=Words(), piece=PIECE
     )
     found = common.sides[1]

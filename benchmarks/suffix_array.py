@@ -33,7 +33,7 @@ import pydivsufsort
 
 from stillage.corpus.counts import count_sequences
 from stillage.corpus.sample_targets import TargetRules, sample_targets
-from stillage.corpus.shard_index import build_index, index_path, write_index
+from stillage.corpus.shard_index import build_index, index_path, write_shard_index
 from stillage.corpus.shards import FORMAT, MANIFEST, ShardSet, open_shards
 from stillage.corpus.suffix_array import suffix_array
 from stillage.corpus.token_file import write_tokens
@@ -119,7 +119,7 @@ def against_bare(corpus: ShardSet, repeats: int) -> dict[str, object]:
     for _ in range(repeats):
         bare.append(processor_seconds(lambda: pydivsufsort.divsufsort(text)))
         ours.append(processor_seconds(lambda: suffix_array(tokens_T, shard.offsets_D)))
-        whole.append(processor_seconds(lambda: write_index(shard, *build_index(shard))))
+        whole.append(processor_seconds(lambda: write_shard_index(shard, *build_index(shard))))
     return {
         "tokens": len(tokens_T),
         "bare_s": round(min(bare), 3),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stillage.corpus.shards import MANIFEST, read_manifest
+from stillage.corpus.shards import MANIFEST, read_shards_manifest
 from stillage.run.folder import write_json
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--share", type=float, default=0.05)
     given = parser.parse_args()
-    manifest = read_manifest(given.shards)
+    manifest = read_shards_manifest(given.shards)
     kept = manifest["shards"][: max(1, round(given.share * len(manifest["shards"])))]
     given.out.mkdir(parents=True, exist_ok=True)
     for entry in kept:

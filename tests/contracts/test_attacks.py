@@ -15,7 +15,7 @@ import pytest
 from stillage.audit.attacks import ATTACKS
 from stillage.functional.readings import ARRAYS
 from stillage.functional.stats import auc_interval, roc_auc
-from stillage.plugins.plugin import load, merged
+from stillage.plugins.plugin import load, plugged_in
 from stillage.rng import generator
 from stillage.types import Attack, GradientNorms, Party, TokenStats, Transform
 
@@ -97,7 +97,7 @@ every_attack = pytest.mark.parametrize("attack", ALL.values(), ids=ALL.keys())
 
 @pytest.fixture(scope="module", autouse=True)
 def plugin() -> Iterator[None]:
-    with merged(PLUGIN):
+    with plugged_in(PLUGIN):
         yield
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stillage.functional.chunked import distillation_sums
 from stillage.functional.divergence import DIVERGENCES
-from stillage.plugins.plugin import load, merged
+from stillage.plugins.plugin import load, plugged_in
 
 PLUGIN = load(Path(__file__).parents[2] / "docs/how-to/plugin/divergence.py")
 EVERY = [*DIVERGENCES, *PLUGIN.tables["DIVERGENCES"]]
@@ -21,7 +21,7 @@ every = pytest.mark.parametrize("name", EVERY)
 
 @pytest.fixture(scope="module", autouse=True)
 def plugin() -> Iterator[None]:
-    with merged(PLUGIN):
+    with plugged_in(PLUGIN):
         yield
 
 

@@ -15,7 +15,7 @@ import torch
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS, params_from, setting_fields
 from stillage.errors import Interrupted
-from stillage.plugins.plugin import load, merged
+from stillage.plugins.plugin import load, plugged_in
 
 PLUGINS = Path(__file__).parents[2] / "docs/how-to/plugin"
 METHOD, DIVERGENCE = load(PLUGINS / "method.py"), load(PLUGINS / "divergence.py")
@@ -46,7 +46,7 @@ EACH = pytest.mark.parametrize("method", ALL)
 
 @pytest.fixture(scope="module", autouse=True)
 def plugins() -> Iterator[None]:
-    with merged(METHOD), merged(DIVERGENCE):
+    with plugged_in(METHOD), plugged_in(DIVERGENCE):
         yield
 
 

@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from stillage.corpus.merge import Joined, Part, join_parts
+from stillage.corpus.merge import Joined, SortedPart, join_parts
 
 
-def naive_part(documents: Sequence[Sequence[int]], kind: str = "<u2") -> Part:
+def naive_part(documents: Sequence[Sequence[int]], kind: str = "<u2") -> SortedPart:
     """Documents with their suffix array."""
     tokens = [one for ids in documents for one in ids]
     offsets = np.cumsum([0, *map(len, documents)])
@@ -25,7 +25,7 @@ def naive_part(documents: Sequence[Sequence[int]], kind: str = "<u2") -> Part:
         a, b = rests[rank - 1][0], rests[rank][0]
         while lcp[rank] < min(len(a), len(b)) and a[lcp[rank]] == b[lcp[rank]]:
             lcp[rank] += 1
-    return Part(
+    return SortedPart(
         tokens_T=np.array(tokens, dtype=kind),
         offsets_D=offsets,
         suffixes_T=np.array([place for _, place in rests], dtype=np.uint32),

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from stillage.corpus import in_common
 from stillage.corpus.compared import Document, Tokens, Words
 from stillage.corpus.grams import grams
-from stillage.corpus.in_common import NONE, Found, InCommon, compare
+from stillage.corpus.in_common import NONE, InCommon, SideFindings, compare_sets
 from stillage.corpus.near_copies import near_across
 from stillage.corpus.overlap_tables import (
     dropped,
     overlap_table,
-    read_rule,
-    summary,
+    read_drop_rule,
+    side_counts,
     verdicts,
 )
 from stillage.errors import ConfigError, DataError
@@ -37,7 +37,7 @@ def documents(contents: list[str], name: str = "f") -> list[Document]:
 
 
 def compared(a: list[str], b: list[str], piece: int = 8) -> InCommon:
-    return compare(documents(a, "a"), documents(b, "b"), units=Words(), piece=piece)
+    return compare_sets(documents(a, "a"), documents(b, "b"), units=Words(), piece=piece)
 
 
 def said(common: InCommon, side: int) -> list[str]:
@@ -148,7 +148,7 @@ def test_nothing_in_common_says_what_was_compared() -> None:
         [words(f"a{n}x", 20) for n in range(12)], [words(f"b{n}x", 20) for n in range(5)]
     )
     for side, count in ((0, 12), (1, 5)):
-        counts = summary(common, side)
+        counts = side_counts(common, side)
         assert counts["documents"] == count == counts["no such piece"] and counts["covered"] == 0
         table = overlap_table(common, side)
         assert table.num_rows == count and table["other_source"].null_count == count
@@ -169,7 +169,7 @@ alphabet = st.sampled_from("ab AB cd\n")
 texts = st.lists(st.text(alphabet, max_size=14), min_size=1, max_size=6)
 
 
-def columns(found: Found) -> list[list[object]]:
+def columns(found: SideFindings) -> list[list[object]]:
     return [
         getattr(found, name).tolist()
         for name in (
@@ -240,7 +240,7 @@ def test_tokens_of_any_id() -> None:
         np.zeros(0, "<u4"),
     ]
     sides = [[Document(content=ids, source="s", line=1) for ids in side] for side in (a, b)]
-    common = compare(*sides, units=Tokens(), piece=4)
+    common = compare_sets(*sides, units=Tokens(), piece=4)
     found = common.sides[1]
     assert found.longest_D.tolist() == [4, 6, 0] and found.exact_D.tolist() == [-1, 0, -1]
     assert common.shared_piece(1, 0) == f"6 {top} 0 7" and common.unit == "tokens"
@@ -260,7 +260,7 @@ def test_rules_drop_what_they_say_and_name_the_document() -> None:
     common = compared([words("x", 30), f"{words('q', 60)} {words('shared', 15)}", QUESTION], b)
     why, other = {}, {}
     for rule in (["exact"], ["near"], ["piece:15"], ["piece:16"], ["near", "piece:13"]):
-        why["+".join(rule)], found = dropped(common.sides[1], read_rule(rule), common.unit)
+        why["+".join(rule)], found = dropped(common.sides[1], read_drop_rule(rule), common.unit)
         other["+".join(rule)] = found.tolist()
     assert why["exact"] == ["exact copy", "", "", "", "", ""]
     assert why["near"] == ["exact copy", "near-duplicate", "", "", "", ""]
@@ -272,7 +272,7 @@ def test_rules_drop_what_they_say_and_name_the_document() -> None:
 @pytest.mark.parametrize("rule", [["nearly"], ["piece"], ["piece:0"], ["piece:x"], ["exact:3"], []])
 def test_unknown_rules_are_refused(rule: list[str]) -> None:
     with pytest.raises(ConfigError):
-        read_rule(rule)
+        read_drop_rule(rule)
 
 
 def test_an_item_of_many_documents_has_one_row() -> None:

@@ -15,7 +15,7 @@ from naive_suffixes import naive_parts
 
 from stillage.corpus import merge
 from stillage.corpus.removal import joined_removal
-from stillage.corpus.repeats import COLUMNS, corpus_repeats, find_repeats, joined_repeats
+from stillage.corpus.repeats import COLUMNS, corpus_repeats, joined_repeats, repeats_in_arrays
 from stillage.corpus.shard_index import index_shards
 from stillage.corpus.similar import corpus_similar, joined_similar
 from stillage.errors import ConfigError, DataError
@@ -103,11 +103,9 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert expected == brute_repeats(documents, 1, 2)
     original = merge.merged_suffixes
     for block in (1, 2, 3):
-        for name in ("repeats", "similar"):
-            monkeypatch.setattr(
-                f"stillage.corpus.{name}.merged_suffixes",
-                lambda joined, block=block: original(joined, block),
-            )
+        monkeypatch.setattr(
+            merge, "merged_suffixes", lambda joined, block=block: original(joined, block)
+        )
         for parts in (1, 3):
             joined = naive_parts(documents, parts)
             assert rows_of(joined_repeats(joined, min_length=1)) == expected
@@ -116,25 +114,28 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_occurrences_overlap_and_the_most_frequent_come_out() -> None:
     tokens, offsets = laid_out([[7, 7, 7, 7], [8, 9, 8, 9]])
-    assert rows_of(find_repeats(tokens, offsets, min_length=1)) == [
+    assert rows_of(repeats_in_arrays(tokens, offsets, min_length=1)) == [
         (0, 0, 1, 4, 1), (0, 0, 2, 3, 1), (0, 0, 3, 2, 1), (1, 0, 2, 2, 1),
     ]  # fmt: skip
-    table = find_repeats(tokens, offsets, min_length=1, top=3, with_tokens=True)
+    table = repeats_in_arrays(tokens, offsets, min_length=1, top=3, with_tokens=True)
     assert table["tokens"].to_pylist() == [[7], [7, 7], [7, 7, 7]]
-    assert rows_of(find_repeats(tokens, offsets, min_length=2, min_count=3)) == [(0, 0, 2, 3, 1)]
+    assert rows_of(repeats_in_arrays(tokens, offsets, min_length=2, min_count=3)) == [
+        (0, 0, 2, 3, 1)
+    ]
 
 
 def test_the_most_frequent_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     tokens, offsets = laid_out(rng.integers(0, 3, (20, 40)).tolist())
-    every = rows_of(find_repeats(tokens, offsets, min_length=2))
+    every = rows_of(repeats_in_arrays(tokens, offsets, min_length=2))
     ranked = sorted(every, key=lambda row: (-row[3], -row[2], row[:2]))
     monkeypatch.setattr("stillage.corpus.repeats.HELD", 0)
-    monkeypatch.setattr(
-        "stillage.corpus.repeats.merged_suffixes", lambda joined: merge.merged_suffixes(joined, 50)
-    )
+    original = merge.merged_suffixes
+    monkeypatch.setattr(merge, "merged_suffixes", lambda joined: original(joined, 50))
     for top in (1, 7, 100, len(every) + 1):
-        assert rows_of(find_repeats(tokens, offsets, min_length=2, top=top)) == sorted(ranked[:top])
+        assert rows_of(repeats_in_arrays(tokens, offsets, min_length=2, top=top)) == sorted(
+            ranked[:top]
+        )
 
 
 @pytest.mark.parametrize("kind", ["u1", "i2", ">u4", "i8", "u8"])
@@ -148,37 +149,37 @@ def test_any_integers_in_any_layout(tmp_path: Path, kind: str) -> None:
     mapped = np.memmap(tmp_path / "tokens", dtype=kind, mode="r")
     for given_tokens in (tokens, wide[::2], mapped):
         for given_offsets in (offsets, offsets.astype("u8"), np.repeat(offsets, 2)[::2]):
-            assert rows_of(find_repeats(given_tokens, given_offsets, min_length=2)) == expected
+            assert rows_of(repeats_in_arrays(given_tokens, given_offsets, min_length=2)) == expected
     assert tokens.tolist() == [1, 2, 3, 4, 9, 1, 2, 3]
 
 
 def test_ids_of_all_sizes_are_content() -> None:
     large = [2**32 - 1, 65_536, 0]
     tokens, offsets = laid_out([large, [*large, 65_535], [4_464, 0]], "u8")
-    table = find_repeats(tokens, offsets, min_length=2, with_tokens=True)
+    table = repeats_in_arrays(tokens, offsets, min_length=2, with_tokens=True)
     assert rows_of(table) == [(0, 0, 3, 2, 2)]
     assert table["tokens"].to_pylist() == [large]
 
 
 def test_nothing_there_is_an_empty_table() -> None:
     for documents in ([], [[]], [[1]], [[], [1, 2], []]):
-        table = find_repeats(*laid_out(documents), min_length=1, with_tokens=True)
+        table = repeats_in_arrays(*laid_out(documents), min_length=1, with_tokens=True)
         assert rows_of(table) == []
         assert str(table.schema.field("tokens").type).startswith("large_list")
-    assert rows_of(find_repeats(np.array([]), np.array([0]), min_length=1)) == []
+    assert rows_of(repeats_in_arrays(np.array([]), np.array([0]), min_length=1)) == []
 
 
 def test_what_cannot_be_is_refused() -> None:
     tokens, offsets = laid_out([[1, 2], [3]])
     for limits in ({"min_length": 0}, {"min_length": 2, "min_count": 1}):
         with pytest.raises(ConfigError, match="or more"):
-            find_repeats(tokens, offsets, **limits)
+            repeats_in_arrays(tokens, offsets, **limits)
     with pytest.raises(DataError, match="do not fit"):
-        find_repeats(tokens, offsets[:-1], min_length=1)
+        repeats_in_arrays(tokens, offsets[:-1], min_length=1)
     with pytest.raises(DataError, match="outside the vocabulary"):
-        find_repeats(np.array([1, -1]), np.array([0, 2]), min_length=1)
+        repeats_in_arrays(np.array([1, -1]), np.array([0, 2]), min_length=1)
     with pytest.raises(DataError, match="float64"):
-        find_repeats(np.array([1.0]), np.array([0, 1]), min_length=1)
+        repeats_in_arrays(np.array([1.0]), np.array([0, 1]), min_length=1)
 
 
 def test_a_corpus_of_shards_gives_the_same(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from stillage.corpus import scan as scanning
 from stillage.corpus import scan_part_file, scan_task
 from stillage.corpus.scan import Hands, do_scan, plan_corpus_scan
 from stillage.corpus.scan_part_file import part_path
-from stillage.corpus.scan_parts import drawn
+from stillage.corpus.scan_parts import is_in_sample
 from stillage.corpus.scan_plan import ScanSettings
 from stillage.corpus.scan_results import Scan, read_scan
 from stillage.corpus.shards import ShardSet, open_shards
@@ -104,7 +104,7 @@ def test_rows_do_not_depend_on_shards_and_parts(
     )
     scan = run(corpus, targets, tmp_path / "out", replace(NEAR, tokens_per_part=size))
     assert scan.hits.to_pylist() == expected(DOCUMENTS)
-    assert scan.hits.schema == scan_part_file.schema()
+    assert scan.hits.schema == scan_part_file.hits_schema()
     assert scan.manifest["scanned"] == scan.manifest["of"] == {"documents": 11, "tokens": 147}
     assert scan.manifest["found"] == {
         name: sum(row["metric"] == name for row in expected(DOCUMENTS))
@@ -122,7 +122,7 @@ def test_overlaps_can_be_kept(corpus: ShardSet, targets: Path, tmp_path: Path) -
 def test_nothing_found_is_an_empty_table_with_its_columns(corpus: ShardSet, tmp_path: Path) -> None:
     targets = write_list(tmp_path / "t.jsonl", [[5] * 8])
     scan = run(corpus, targets, tmp_path / "out", replace(NEAR, metric="levenshtein"))
-    assert len(scan.hits) == 0 and scan.hits.schema == scan_part_file.schema()
+    assert len(scan.hits) == 0 and scan.hits.schema == scan_part_file.hits_schema()
     assert scan.manifest["found"] == {"levenshtein": 0} and scan.tokens_Nm.tolist() == [[5] * 8]
 
 
@@ -130,7 +130,7 @@ def test_a_sample_is_of_documents_and_counts_them(
     corpus: ShardSet, targets: Path, tmp_path: Path
 ) -> None:
     settings = replace(NEAR, sample=0.6, seed=4)
-    chosen = drawn(4, 0.6, 0, len(DOCUMENTS))
+    chosen = is_in_sample(4, 0.6, 0, len(DOCUMENTS))
     assert 0 < chosen.sum() < len(DOCUMENTS)
     scan = run(corpus, targets, tmp_path / "out", settings)
     assert scan.hits.to_pylist() == [row for row in expected(DOCUMENTS) if chosen[row["document"]]]

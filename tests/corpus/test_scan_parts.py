@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stillage.corpus.scan_parts import (
     LARGEST_PART,
     SMALLEST_PART,
-    drawn,
     extent,
+    is_in_sample,
     plan_parts,
     tokens_in,
     tokens_per_part_for,
@@ -80,21 +80,21 @@ def test_the_sample_is_the_same_in_whatever_pieces_it_is_drawn(
     cuts: list[int], share: float
 ) -> None:
     borders = [0, *sorted(cuts), 200]
-    pieces = [drawn(7, share, first, end) for first, end in itertools.pairwise(borders)]
-    assert np.array_equal(np.concatenate(pieces), drawn(7, share, 0, 200))
+    pieces = [is_in_sample(7, share, first, end) for first, end in itertools.pairwise(borders)]
+    assert np.array_equal(np.concatenate(pieces), is_in_sample(7, share, 0, 200))
 
 
 def test_a_sample_holds_its_share_and_another_seed_draws_another() -> None:
-    one, two = drawn(1, 0.05, 0, 100_000), drawn(2, 0.05, 0, 100_000)
+    one, two = is_in_sample(1, 0.05, 0, 100_000), is_in_sample(2, 0.05, 0, 100_000)
     assert 4_700 < one.sum() < 5_300  # 5,000 +- 4 standard deviations
     assert not np.array_equal(one, two)
-    assert drawn(1, 1.0, 0, 5).all()
+    assert is_in_sample(1, 1.0, 0, 5).all()
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_the_extent_counts_what_is_drawn(share: float) -> None:
     shards = [[3, 0, 5], [], [2, 9, 1, 0]]
-    chosen = drawn(3, share, 0, 7)
+    chosen = is_in_sample(3, share, 0, 7)
     lengths = np.array([3, 0, 5, 2, 9, 1, 0])[chosen]
     there = extent(corpus_of(shards), 3, share)
     assert (there.documents, there.tokens, there.longest) == (

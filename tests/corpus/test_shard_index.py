@@ -80,7 +80,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system", str(tmp_path))
 
-    monkeypatch.setattr(shard_index, "write_index", refuse)
+    monkeypatch.setattr(shard_index, "write_shard_index", refuse)
     with pytest.raises(DataError, match="Read-only file system"):
         index_shards(corpus)
 

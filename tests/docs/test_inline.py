@@ -44,7 +44,7 @@ def spans(page: str) -> list[str]:
 def known_flags() -> set[str]:
     """Every flag of every verb, in the spelling of the docs."""
     modules = (f"stillage.cli.corpus_{name}" for name in CORPUS_ACTIONS)
-    corpus = [importlib.import_module(one).Settings for one in modules if find_spec(one)]
+    corpus = [importlib.import_module(one).SETTINGS for one in modules if find_spec(one)]
     own = {
         field.name
         for kind in (Comparison, Matrix, Ask, *corpus, *(kind for _, kind, _ in ACTIONS.values()))

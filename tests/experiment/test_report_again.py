@@ -13,7 +13,7 @@ from stillage.experiment.context import Context, make_context
 from stillage.experiment.plan import plan
 from stillage.experiment.report_again import (
     check_finished,
-    check_settings,
+    check_same_stages,
     report_again,
     run_command,
     stage_names,
@@ -55,7 +55,7 @@ def report_of(run: Path, version: str, inputs: list[str]) -> None:
 
 def test_a_folder_without_a_run_has_nothing_to_report(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no run in") as caught:
-        check_settings(context_of(Config(out=tmp_path)))
+        check_same_stages(context_of(Config(out=tmp_path)))
     assert "config.yaml" in caught.value.values and "stillage run" in caught.value.fix
     with pytest.raises(DataError, match="no run in"):
         report_again(context_of(Config(out=tmp_path)), lambda _: None, only_say=True)
@@ -65,10 +65,10 @@ def test_a_folder_without_a_run_has_nothing_to_report(tmp_path: Path) -> None:
 def test_settings_of_another_run_are_refused_and_those_of_the_page_are_not(tmp_path: Path) -> None:
     config = Config(out=tmp_path / "run", stages=STAGES)
     finished(config)
-    check_settings(context_of(config))
-    check_settings(context_of(replace(config, report=ReportConfig(examples=1), jobs=2)))
+    check_same_stages(context_of(config))
+    check_same_stages(context_of(replace(config, report=ReportConfig(examples=1), jobs=2)))
     with pytest.raises(ConfigError, match="other settings") as caught:
-        check_settings(context_of(replace(config, generate=GenerateConfig(records=1))))
+        check_same_stages(context_of(replace(config, generate=GenerateConfig(records=1))))
     assert "generate.records" in caught.value.values
     assert f"stillage run {config.out}" in caught.value.fix
 

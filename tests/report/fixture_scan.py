@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from stillage.corpus.copy_worth import as_table, published_worth
 from stillage.corpus.scan import MANIFEST
-from stillage.corpus.scan_part_file import PartFacts, schema, write_part
+from stillage.corpus.scan_part_file import PartFacts, hits_schema, write_scan_part
 from stillage.corpus.scan_parts import Part
 from stillage.corpus.scan_plan import FORMAT, PLAN, TARGETS, ScanPlan, ScanSettings, targets_hash
 from stillage.corpus.targets import target_table, write_targets
@@ -57,8 +57,8 @@ def hits(metrics: tuple[str, ...], share: float, seed: int) -> pa.Table:
                     rows.append((target, document, start, start + LENGTH, distance, metric))
     columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * 6
     arrays = [pa.array(column) for column in columns[:5]]
-    plain = pa.table([*arrays, pa.array(columns[5]).dictionary_encode()], names=schema().names)
-    return plain.cast(schema())
+    plain = pa.table([*arrays, pa.array(columns[5]).dictionary_encode()], names=hits_schema().names)
+    return plain.cast(hits_schema())
 
 
 def build(
@@ -90,7 +90,7 @@ def build(
     write_json(folder / PLAN, {**plan.decides, "corpus": plan.corpus})
     write_targets(folder / TARGETS, table)
     part = Part(number=0, shard=0, first=0, end=DOCUMENTS)
-    write_part(folder, rows, PartFacts(plan=plan.hash, part=part, rows=len(rows), **scanned))
+    write_scan_part(folder, rows, PartFacts(plan=plan.hash, part=part, rows=len(rows), **scanned))
     counts = {metric: rows["metric"].to_pylist().count(metric) for metric in metrics}
     manifest = {"format": FORMAT, "plan": plan.hash, "parts": 1, "scanned": scanned, "of": corpus}
     write_json(folder / MANIFEST, {**manifest, "found": counts, "targets_found": counts})
@@ -125,7 +125,7 @@ def distances_of(table: pa.Table) -> dict[tuple[int, str], np.ndarray]:
     found: dict[tuple[int, str], list[int]] = {
         (target, metric): [] for target in range(3 * EACH) for metric in ("levenshtein", "hamming")
     }
-    numbers = zip(*(table[name].to_pylist() for name in schema().names), strict=True)
+    numbers = zip(*(table[name].to_pylist() for name in hits_schema().names), strict=True)
     for target, document, start, _, distance, metric in numbers:
         if (document, start) != (target, 0):
             found[target, metric].append(distance)

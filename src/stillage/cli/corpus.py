@@ -14,12 +14,16 @@ USAGE = """usage: stillage corpus ACTION ...
 stillage corpus ACTION --help shows the settings of one."""
 
 ACTIONS = {
-    "tokenize": "SRC... OUT: documents as token shards (.jsonl, .parquet, .txt, folders; .gz, .zst)",
+    "tokenize": (
+        "SRC... OUT: documents as token shards (.jsonl, .parquet, .txt, folders; .gz, .zst)"
+    ),
     "index": "SHARDS: suffix array of every shard, for the next three",
     "count": "SHARDS --tokens IDS | --text T: how often a sequence occurs, and where",
     "repeats": "SHARDS --length L: everything that occurs twice and more",
     "targets": "SHARDS --counts N... --length L --out F: sequences by how often they occur",
-    "scan": "SHARDS --targets F --max-distance K --out DIR: near-duplicates of targets, all of them",
+    "scan": (
+        "SHARDS --targets F --max-distance K --out DIR: near-duplicates of targets, all of them"
+    ),
     "policy": "SCAN --rule R: what of the near-duplicates a deduplication leaves",
     "dedup": "SHARDS --rule R --out DIR: keep one copy, or none; says what went and why",
     "overlap": "A B: what two data sets have in common [--drop-from A --out DIR]",
@@ -27,7 +31,8 @@ ACTIONS = {
 }
 """Action -> what it takes and does; `corpus_<action>.py` beside this file does it.
 
-A module has NAMES (the places it takes), Settings (its flags) and run(paths, settings) -> exit code.
+A module has NAMES (the places it takes), SETTINGS (the class of its flags) and main(paths, chosen),
+which returns the exit code.
 """
 
 
@@ -40,7 +45,7 @@ def help_text(verb: str, words: list[str]) -> str:
 
     module = importlib.import_module(f"stillage.cli.corpus_{words[0]}")
     usage = f"usage: stillage {verb} {words[0]} {' '.join(module.NAMES)} [settings]"
-    return settings_help(usage, module.Settings(), words)
+    return settings_help(usage, module.SETTINGS(), words)
 
 
 def main(verb: str, words: list[str]) -> int:
@@ -53,4 +58,6 @@ def main(verb: str, words: list[str]) -> int:
         fix = did_you_mean(action, ACTIONS, f"Choose from: {', '.join(ACTIONS)}.")
         raise ConfigError("There is no such action on a corpus.", f"given: {action}", fix)
     module = importlib.import_module(f"stillage.cli.corpus_{action}")
-    return module.run(*read_paths(f"stillage {verb} {action}", rest, module.NAMES, module.Settings))
+    return module.main(
+        *read_paths(f"stillage {verb} {action}", rest, module.NAMES, module.SETTINGS)
+    )

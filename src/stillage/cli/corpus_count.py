@@ -1,4 +1,4 @@
-"""`stillage corpus count SHARDS`: how often sequences of tokens or texts occur, and where."""
+"""`stillage corpus count SHARDS`: count sequences of tokens or texts in a corpus."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = 40  # tokens of a sequence on the screen
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class CountFlags:
     """What `count SHARDS` takes besides."""
 
     tokens: tuple[str, ...] = ()
@@ -30,7 +30,8 @@ class Settings:
     text: tuple[str, ...] = ()
     """Texts, each in quotes; a space before the first word counts. Needs --tokenizer."""
     tokenizer: str = ""
-    """The tokenizer of the corpus: a tokenizer.json, a model's folder or hub id. Shows the pieces of --tokens too."""
+    """The tokenizer of the corpus: a tokenizer.json, a model's folder or hub id. Shows the pieces
+    of --tokens too."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     positions: int = 0
@@ -39,7 +40,10 @@ class Settings:
     """Print one line of JSON for each sequence instead."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = CountFlags
+
+
+def main(paths: list[str], chosen: CountFlags) -> int:
     """Count the sequences, and print what they are."""
     from stillage.corpus.counts import count_sequences, find_sequence
     from stillage.corpus.shards import open_shards
@@ -54,7 +58,9 @@ def run(paths: list[str], chosen: Settings) -> int:
         values = f"--positions {chosen.positions}"
         raise ConfigError("A number of places is not negative.", values, "Give 0 or more.")
     corpus = open_shards(Path(paths[0]))
-    tokenizer = own_tokenizer(corpus, chosen) if chosen.tokenizer else None
+    tokenizer = None
+    if chosen.tokenizer:
+        tokenizer = own_tokenizer(corpus, chosen.tokenizer, chosen.revision)
     queries = [{"tokens": read_ids(text)} for text in chosen.tokens]
     if tokenizer is not None:
         queries += [{"text": text, "tokens": ids_of(tokenizer, text)} for text in chosen.text]
@@ -62,7 +68,7 @@ def run(paths: list[str], chosen: Settings) -> int:
     for query, count in zip(queries, counts.tolist(), strict=True):
         facts: dict[str, Any] = query | {"count": count}
         if tokenizer is not None:
-            facts["pieces"] = pieces_of(tokenizer, query["tokens"])
+            facts["pieces"] = pieces_of_ids(tokenizer, query["tokens"])
         if not count:
             facts["why"] = why_not(corpus, query["tokens"])
         if chosen.positions:
@@ -70,7 +76,7 @@ def run(paths: list[str], chosen: Settings) -> int:
             names = name_documents(corpus, found["document"].to_pylist())
             pairs = zip(found.to_pylist(), names, strict=True)
             facts["positions"] = [place | name for place, name in pairs]
-        print(json.dumps(facts, ensure_ascii=False) if chosen.json else in_words(facts))
+        print(json.dumps(facts, ensure_ascii=False) if chosen.json else count_in_words(facts))
     return 0
 
 
@@ -83,19 +89,15 @@ def read_ids(text: str) -> list[int]:
         raise ConfigError("A sequence of ids cannot be read.", values, fix) from error
 
 
-def own_tokenizer(corpus: ShardSet, chosen: Settings) -> Tokenizer:
+def own_tokenizer(corpus: ShardSet, place: str, revision: str) -> Tokenizer:
     """Load the tokenizer. DataError where the corpus was made with another."""
-    from stillage.cli.corpus_tokenize import backend_tokenizer
-    from stillage.corpus.tokenizers import backend_hash
+    from stillage.cli.corpus_tokenize import hashed_tokenizer
 
-    tokenizer = backend_tokenizer(chosen.tokenizer, chosen.revision)
-    given = backend_hash(tokenizer)
+    tokenizer, given = hashed_tokenizer(place, revision)
     if corpus.tokenizer and given != corpus.tokenizer:
-        values = f"{chosen.tokenizer}: {given[:12]}; {corpus.folder}: {corpus.tokenizer[:12]}"
+        values = f"{place}: {given[:12]}; {corpus.folder}: {corpus.tokenizer[:12]}"
         fix = "Give the tokenizer that the corpus was tokenised with."
         raise DataError("The corpus was made with another tokenizer.", values, fix)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     return tokenizer
 
 
@@ -108,7 +110,7 @@ def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
     return list(ids)
 
 
-def pieces_of(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+def pieces_of_ids(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
     """What each id stands for, as text."""
     known = [0 <= one < 1 << 32 and tokenizer.id_to_token(one) is not None for one in ids]
     return [
@@ -141,7 +143,7 @@ def name_documents(corpus: ShardSet, documents: Sequence[int]) -> list[dict[str,
     return named
 
 
-def in_words(facts: Mapping[str, Any]) -> str:
+def count_in_words(facts: Mapping[str, Any]) -> str:
     """Say one sequence's count, its tokens, and its places, on a line each."""
     ids = facts["tokens"]
     more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""

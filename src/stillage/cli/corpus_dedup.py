@@ -23,7 +23,7 @@ Rules = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class DedupFlags:
     """What `dedup SHARDS` takes besides."""
 
     rule: Rules = ()
@@ -46,7 +46,10 @@ class Settings:
     """What was tokenised: kept.jsonl holds its texts as they stand, cut by the tokens' places."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = DedupFlags
+
+
+def main(paths: list[str], chosen: DedupFlags) -> int:
     """Take duplicates out of a corpus."""
     rules = read_rules([text for texts in chosen.rule for text in texts])
     if not chosen.out:
@@ -59,17 +62,17 @@ def run(paths: list[str], chosen: Settings) -> int:
     from stillage.run.stop import watch_signals
 
     corpus, out = open_shards(Path(paths[0])), Path(chosen.out)
-    choice = Choice(rules=rules, keep=chosen.keep, rest=chosen.rest, texts=texts_of(chosen))
+    choice = Choice(rules=rules, keep=chosen.keep, rest=chosen.rest, texts=wanted_texts(chosen))
     is_done = (out / MANIFEST).is_file()
     with watch_signals() as stop, Board() as board:
         counts = deduplicate(corpus, choice, out, stoppable(board, stop))
-    print("\n".join(summary(counts, {rule.text: rule.in_words() for rule in rules})))
+    print("\n".join(dedup_lines(counts, {rule.text: rule.in_words() for rule in rules})))
     done = "was there already" if is_done else "written"
     print(f"{done}: {out} (shards, removed.parquet{', kept.jsonl' if choice.texts else ''})")
     return 0
 
 
-def summary(counts: Mapping[str, Any], words: Mapping[str, str]) -> list[str]:
+def dedup_lines(counts: Mapping[str, Any], words: Mapping[str, str]) -> list[str]:
     """What was there, what went by which rule, and what is kept."""
     lines = [f"before   {counts['documents']:,} documents, {counts['tokens']:,} tokens"]
     for rule, one in counts["by_rule"].items():
@@ -87,13 +90,13 @@ def summary(counts: Mapping[str, Any], words: Mapping[str, str]) -> list[str]:
     ]
     if counts["copies_gone_too"]:
         lines.append(
-            f"         {counts['copies_gone_too']:,} removed spans name a copy of which another rule "
-            "removed tokens"
+            f"         {counts['copies_gone_too']:,} removed spans name a copy of which another "
+            "rule removed tokens"
         )
     return lines
 
 
-def texts_of(chosen: Settings) -> Texts | None:
+def wanted_texts(chosen: DedupFlags) -> Texts | None:
     """How the kept texts are made; None where none are asked for."""
     if not chosen.tokenizer:
         if chosen.source:
@@ -101,12 +104,8 @@ def texts_of(chosen: Settings) -> Texts | None:
             what = "Texts are cut at the places of tokens."
             raise ConfigError(what, "--source without --tokenizer", fix)
         return None
-    from stillage.cli.corpus_tokenize import backend_tokenizer
+    from stillage.cli.corpus_tokenize import hashed_tokenizer
     from stillage.corpus.kept_texts import Texts
-    from stillage.corpus.tokenizers import backend_hash
 
-    tokenizer = backend_tokenizer(chosen.tokenizer, chosen.revision)
-    digest = backend_hash(tokenizer)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer, digest = hashed_tokenizer(chosen.tokenizer, chosen.revision)
     return Texts(tokenizer=tokenizer, digest=digest, sources=chosen.source)

@@ -22,14 +22,17 @@ MOST = 0.95  # of a shard in work that a guess may call done
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class IndexFlags:
     """What `index SHARDS` takes besides."""
 
     jobs: int = 1
     """How many shards to sort at a time; each takes about 20 bytes of memory per token."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = IndexFlags
+
+
+def main(paths: list[str], chosen: IndexFlags) -> int:
     """Index the shards that have no index yet."""
     from stillage.corpus.shard_index import index_shards, is_indexed
     from stillage.corpus.shards import open_shards

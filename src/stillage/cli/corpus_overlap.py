@@ -1,4 +1,4 @@
-"""`stillage corpus overlap A B`: what two data sets have in common, and one without it."""
+"""`stillage corpus overlap A B`: compare two data sets, and drop what they share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stillage.corpus.compared import Document
     from stillage.corpus.compared_sets import TextSet, TokenSet
     from stillage.corpus.in_common import InCommon
-    from stillage.corpus.overlap_tables import Rule
+    from stillage.corpus.overlap_tables import DropRule
     from stillage.types import Array
 
 NAMES = ("A", "B")
@@ -33,7 +33,7 @@ RECORD_COLUMNS = {"prompt", "instruction", "messages", "conversations", "instanc
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class OverlapFlags:
     """What `corpus overlap A B` takes besides."""
 
     column: str = ""
@@ -69,28 +69,31 @@ class Settings:
     """Split of a hub id or a saved data set (or write FOLDER:PART)."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = OverlapFlags
+
+
+def main(paths: list[str], chosen: OverlapFlags) -> int:
     """Compare, show, and write what is asked for."""
     from stillage.corpus.compared import Tokens, Words
     from stillage.corpus.compared_sets import TokenSet, check_comparable
-    from stillage.corpus.in_common import compare
-    from stillage.corpus.overlap_tables import read_rule
+    from stillage.corpus.in_common import compare_sets
+    from stillage.corpus.overlap_tables import read_drop_rule
 
-    rule, side = read_rule(chosen.rule), dropped_side(paths, chosen)
-    check_out(paths, chosen.out)
+    rule, side = read_drop_rule(chosen.rule), dropped_side(paths, chosen)
+    check_overlap_out(paths, chosen.out)
     if chosen.piece < 1 or chosen.show < 0 or chosen.max_bad < 0:
         values = f"piece: {chosen.piece}; show: {chosen.show}; max_bad: {chosen.max_bad}"
         raise ConfigError(
             "A count is too small.", values, "Give piece 1 or more, others 0 or more."
         )
-    sets = open_sets(paths, chosen)
+    sets = open_both(paths, chosen)
     check_comparable(*sets)
     units = Tokens() if isinstance(sets[0], TokenSet) else Words()
     with watch_signals() as stop:
         with Board() as board, stop.deferred():  # raised in compiled code, it might be swallowed
             documents = (each.documents() for each in sets)
-            counter = counting(board, paths, stop)
-            common = compare(*documents, units=units, piece=chosen.piece, progress=counter)
+            counter = reading_progress(board, paths, stop)
+            common = compare_sets(*documents, units=units, piece=chosen.piece, progress=counter)
         facts = facts_of(paths, sets, common, chosen)
         if chosen.out:
             with atomic(Path(chosen.out)) as folder:
@@ -106,8 +109,11 @@ def run(paths: list[str], chosen: Settings) -> int:
     return 0
 
 
-def dropped_side(paths: list[str], chosen: Settings) -> int | None:
-    """Which side is written without what overlaps: 0, 1, or None. ConfigError for another word."""
+def dropped_side(paths: list[str], chosen: OverlapFlags) -> int | None:
+    """Return the side to write without what overlaps: 0, 1, or None.
+
+    ConfigError where --drop-from names no side, or --out is missing.
+    """
     if not chosen.drop_from:
         if chosen.rule != Settings.rule:
             values = f"--rule {' '.join(chosen.rule)}"
@@ -125,8 +131,11 @@ def dropped_side(paths: list[str], chosen: Settings) -> int | None:
     return names[named]
 
 
-def check_out(paths: list[str], out: str) -> None:
-    """Refuse an OUT that lies in a source or holds one, or another's files; and A beside itself."""
+def check_overlap_out(paths: list[str], out: str) -> None:
+    """Refuse to compare A with itself, and an OUT that cannot be written.
+
+    OUT may neither lie in a source nor hold one, nor hold files of something else.
+    """
     from stillage.corpus.sources import folder_and_part, is_pattern
 
     one, two = (str(Path(path).resolve()) if Path(path).exists() else path for path in paths)
@@ -155,7 +164,9 @@ def check_out(paths: list[str], out: str) -> None:
         raise ConfigError("OUT holds other files.", values, fix)
 
 
-def open_sets(paths: list[str], chosen: Settings) -> tuple[TextSet | TokenSet, TextSet | TokenSet]:
+def open_both(
+    paths: list[str], chosen: OverlapFlags
+) -> tuple[TextSet | TokenSet, TextSet | TokenSet]:
     """Open A and B, each as token shards or as texts."""
     from stillage.corpus.compared_sets import TextSet, column_text, is_shards, open_token_set
     from stillage.corpus.sources import HubPart
@@ -190,12 +201,13 @@ def record_text(row: Mapping[str, Any]) -> str:
     return "\n".join(map(whole_text, records))
 
 
-def counting(board: Board, paths: list[str], stop: Stop) -> Callable[[Document], None]:
-    """Show documents as they are read, and roughly the time left, by the size of text files.
+def reading_progress(board: Board, paths: list[str], stop: Stop) -> Callable[[Document], None]:
+    """Show how many documents were read, and about how much time is left.
 
+    The time left goes by the size of text files.
     Stops between two of them where a signal has come.
     """
-    files = [file for path in map(Path, paths) for file in files_of(path)]
+    files = [file for path in map(Path, paths) for file in source_files(path)]
     is_text = files and all(file.suffix != ".parquet" for file in files)
     total = sum(file.stat().st_size for file in files) if is_text else 0
     started, documents, size = time.monotonic(), 0, 0
@@ -221,7 +233,7 @@ def counting(board: Board, paths: list[str], stop: Stop) -> Callable[[Document],
     return count
 
 
-def files_of(path: Path) -> list[Path]:
+def source_files(path: Path) -> list[Path]:
     """The files of a source on this disk."""
     return [path] if path.is_file() else list_files(path) if path.is_dir() else []
 
@@ -230,17 +242,17 @@ def facts_of(
     paths: list[str],
     sets: tuple[TextSet | TokenSet, TextSet | TokenSet],
     common: InCommon,
-    chosen: Settings,
+    chosen: OverlapFlags,
 ) -> dict[str, Any]:
     """Counts of both sides, and the documents of B that are listed."""
     from stillage.corpus.compared_sets import TextSet
-    from stillage.corpus.overlap_tables import by_overlap, overlap_table, summary
+    from stillage.corpus.overlap_tables import by_overlap, overlap_table, side_counts
 
     facts: dict[str, Any] = {"piece": common.piece, "unit": common.unit}
     for number, side in enumerate("ab"):
         one = sets[number]
         bad = len(one.bad) if isinstance(one, TextSet) else 0
-        facts[side] = {"source": paths[number], **summary(common, number), "left out": bad}
+        facts[side] = {"source": paths[number], **side_counts(common, number), "left out": bad}
     first = by_overlap(common.sides[1])[: chosen.show]
     table = overlap_table(common, 1, show_text=chosen.show_text)
     return facts | {"listed": table.take(first).to_pylist()}
@@ -256,7 +268,7 @@ def write_tables(folder: Path, common: InCommon, show_text: bool) -> None:
 
 
 def write_without(
-    folder: Path, one: TextSet | TokenSet, common: InCommon, side: int, rule: Rule
+    folder: Path, one: TextSet | TokenSet, common: InCommon, side: int, rule: DropRule
 ) -> dict[str, Any]:
     """Write a side without what a rule drops, and the list of that; the counts."""
     from stillage.corpus.overlap_tables import dropped, dropped_table

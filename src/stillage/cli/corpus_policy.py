@@ -1,4 +1,4 @@
-"""`stillage corpus policy SCAN --rule R`: what of the near-duplicates a deduplication leaves."""
+"""`stillage corpus policy SCAN`: try deduplication rules on the near-duplicates."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
+from stillage.cli.corpus_dedup import Rules
 from stillage.cli.paths import aligned_lines
 from stillage.corpus.dedup_rules import Keep, read_rules
 
 NAMES = ("SCAN",)
-Rules = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
-"""--rule A --rule B, or --rule A B: both are taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class PolicyFlags:
     """What `policy SCAN` takes besides."""
 
     rule: Rules = ()
@@ -34,13 +31,16 @@ class Settings:
     """The corpus that was scanned, where it was moved since."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = PolicyFlags
+
+
+def main(paths: list[str], chosen: PolicyFlags) -> int:
     """Try rules on a finished scan."""
     rules = read_rules([text for texts in chosen.rule for text in texts])
     from stillage.cli.board import Board
     from stillage.cli.stoppable import stoppable
     from stillage.corpus.copy_worth import published_worth, read_worth
-    from stillage.corpus.policy_run import FOLDER, Policy, judge, scanned_corpus
+    from stillage.corpus.policy_run import FOLDER, Policy, apply_policy, scanned_corpus
     from stillage.corpus.scan_results import read_scan
     from stillage.run.stop import watch_signals
 
@@ -49,7 +49,7 @@ def run(paths: list[str], chosen: Settings) -> int:
     corpus = scanned_corpus(scan, Path(chosen.shards) if chosen.shards else None)
     policy = Policy(rules=rules, keep=chosen.keep, worth=worth)
     with watch_signals() as stop, Board() as board:
-        result = judge(scan, corpus, policy, stoppable(board, stop))
+        result = apply_policy(scan, corpus, policy, stoppable(board, stop))
     print("\n".join(lines(result)))
     print(f"written: {scan.folder / FOLDER} (policy.parquet, survivors.parquet, policy.json)")
     return 0

@@ -1,4 +1,4 @@
-"""`stillage corpus repeats SHARDS --length L`: everything that occurs twice and more."""
+"""`stillage corpus repeats SHARDS --length L`: find all that occurs twice or more."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOOKED_AT = 10_000  # rows among which those that do not overlap are searched fo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class RepeatsFlags:
     """What `repeats SHARDS` takes besides."""
 
     length: int = 0
@@ -56,34 +56,37 @@ class Settings:
     """Print one JSON object instead."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = RepeatsFlags
+
+
+def main(paths: list[str], chosen: RepeatsFlags) -> int:
     """Find the repeats, print the most telling ones, write all of them."""
-    from stillage.cli.corpus_count import Settings as CountSettings
     from stillage.cli.corpus_count import own_tokenizer
     from stillage.corpus.indexed_parts import indexed_parts
     from stillage.corpus.shards import open_shards
     from stillage.run.stop import watch_signals
 
-    check_settings(chosen)
+    check_repeats_flags(chosen)
     corpus = open_shards(Path(paths[0]))
     tokenizer = None
     if chosen.tokenizer:
-        named = CountSettings(tokenizer=chosen.tokenizer, revision=chosen.revision)
-        tokenizer = own_tokenizer(corpus, named)
+        tokenizer = own_tokenizer(corpus, chosen.tokenizer, chosen.revision)
     joined = indexed_parts(corpus)
     with watch_signals() as stop, Board() as board:
         table, similar = search(joined, chosen, stoppable(board, stop))
         if chosen.out:
             write_repeats(table, joined, chosen)
-    facts = summary(corpus, table, similar, chosen)
+    facts = repeat_facts(corpus, table, similar, chosen)
     for name, order in (("longest", ("length", "count")), ("most_frequent", ("count", "length"))):
         rows = first_rows(table, order, chosen.top)
         facts[name] = [told_repeat(corpus, joined, row, tokenizer) for row in rows]
-    print(json.dumps(facts, ensure_ascii=False) if chosen.json else "\n".join(in_words(facts)))
+    print(
+        json.dumps(facts, ensure_ascii=False) if chosen.json else "\n".join(repeats_in_words(facts))
+    )
     return 0
 
 
-def check_settings(chosen: Settings) -> None:
+def check_repeats_flags(chosen: RepeatsFlags) -> None:
     """Refuse settings before anything is read."""
     from stillage.corpus.repeats import check_limits
 
@@ -99,7 +102,7 @@ def check_settings(chosen: Settings) -> None:
         raise ConfigError("There is no file to write the ids into.", values, fix)
 
 
-def search(joined: Joined, chosen: Settings, progress: Progress) -> tuple[pa.Table, Similar]:
+def search(joined: Joined, chosen: RepeatsFlags, progress: Progress) -> tuple[pa.Table, Similar]:
     """All repeats, and what lies in them, in one pass over the merged suffixes."""
     from stillage.corpus.merge import merged_suffixes
     from stillage.corpus.pace import paced
@@ -117,27 +120,18 @@ def search(joined: Joined, chosen: Settings, progress: Progress) -> tuple[pa.Tab
     return repeats.finish(), clusters.finish()
 
 
-def write_repeats(table: pa.Table, joined: Joined, chosen: Settings) -> None:
+def write_repeats(table: pa.Table, joined: Joined, chosen: RepeatsFlags) -> None:
     """Write the table of repeats atomically, with the settings in its metadata."""
-    import pyarrow.parquet as pq
-
     from stillage.corpus.repeats import add_tokens
-    from stillage.run.folder import atomic
+    from stillage.run.folder import write_table
 
     written = add_tokens(table, joined) if chosen.with_tokens else table
     about = {"min_length": str(chosen.length), "min_count": str(chosen.min_count)}
-    with (
-        atomic(Path(chosen.out)) as temporary,
-        pq.ParquetWriter(
-            temporary, written.schema, compression="zstd", store_schema=False
-        ) as writer,
-    ):
-        writer.write_table(written)
-        writer.add_key_value_metadata(about)
+    write_table(Path(chosen.out), written, about)
 
 
-def summary(
-    corpus: ShardSet, table: pa.Table, similar: Similar, chosen: Settings
+def repeat_facts(
+    corpus: ShardSet, table: pa.Table, similar: Similar, chosen: RepeatsFlags
 ) -> dict[str, Any]:
     """The numbers of the whole corpus."""
     facts: dict[str, Any] = {
@@ -173,12 +167,12 @@ def first_rows(table: pa.Table, order: Sequence[str], top: int) -> list[dict[str
     for row in table.take(np.lexsort(values)[:LOOKED_AT]).to_pylist():
         if len(rows) == top:
             break
-        if not any(overlap(row, other) for other in rows):
+        if not any(repeats_overlap(row, other) for other in rows):
             rows.append(row)
     return rows
 
 
-def overlap(row: Mapping[str, int], other: Mapping[str, int]) -> bool:
+def repeats_overlap(row: Mapping[str, int], other: Mapping[str, int]) -> bool:
     """Whether two repeats share a token where each occurs first."""
     return row["document"] == other["document"] and (
         row["start"] < other["start"] + other["length"]
@@ -209,8 +203,8 @@ def told_repeat(
     return facts
 
 
-def in_words(facts: Mapping[str, Any]) -> list[str]:
-    """The screen: a summary, the longest, the most frequent, and the sizes where asked."""
+def repeats_in_words(facts: Mapping[str, Any]) -> list[str]:
+    """List the lines of the screen: a summary, then the most telling repeats."""
     share, documents = facts["repeated_share"], facts["documents"]
     held = f"{facts['repeated_documents']:,} of {documents:,} documents"
     at_least = f"at least {facts['length']:,} tokens"

@@ -1,4 +1,4 @@
-"""`stillage corpus report SCAN`: near-duplicates by distance, with intervals and figures."""
+"""`stillage corpus report SCAN`: write a page on a scan's near-duplicates."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ NAMES = ("DIR",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ReportFlags:
     """What `report DIR` takes besides; DIR is the --out of `corpus scan`."""
 
     level: float = 0.95
     """Of all intervals."""
     tokenizer: str = ""
-    """A tokenizer.json, or the model whose tokenizer made the shards (a folder or a hub id): decodes
-    the targets; needs --show-text."""
+    """A tokenizer.json, or the model whose tokenizer made the shards (a folder or a hub id):
+    decodes the targets; needs --show-text."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     show_text: bool = False
     """Show the targets' texts in the page. They are pieces of the corpus."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = ReportFlags
+
+
+def main(paths: list[str], chosen: ReportFlags) -> int:
     """Write DIR/report.html, and its numbers into DIR/report/."""
     if not 0 < chosen.level < 1:
         values, fix = f"level: {chosen.level}", "Give a share between 0 and 1, such as 0.95."
@@ -39,25 +42,23 @@ def run(paths: list[str], chosen: Settings) -> int:
         given = "--tokenizer" if chosen.tokenizer else "--show-text"
         fix = "Give both to show the targets' texts, or neither."
         raise ConfigError("Texts need a tokenizer and your word.", f"given: {given} alone", fix)
-    from stillage.report.corpus_report import PAGE, write_corpus_report
-    from stillage.report.corpus_view import read_corpus
+    from stillage.report.corpus_page import PAGE, write_corpus_report
+    from stillage.report.corpus_view import read_corpus_view
 
-    view = read_corpus(Path(paths[0]), chosen.level)
+    view = read_corpus_view(Path(paths[0]), chosen.level)
     if chosen.show_text:
-        view = replace(view, texts=texts_of(view, chosen.tokenizer, chosen.revision))
+        view = replace(view, texts=decoded_targets(view, chosen.tokenizer, chosen.revision))
     for line in write_corpus_report(view):
         print(line)
     print(f"written: {view.scan.folder / PAGE}")
     return 0
 
 
-def texts_of(view: CorpusView, place: str, revision: str) -> Mapping[int, str]:
+def decoded_targets(view: CorpusView, place: str, revision: str) -> Mapping[int, str]:
     """Decode every target. DataError for another tokenizer than that of the scan."""
-    from stillage.cli.corpus_tokenize import backend_tokenizer
-    from stillage.corpus.tokenizers import backend_hash
+    from stillage.cli.corpus_tokenize import hashed_tokenizer
 
-    tokenizer, plan = backend_tokenizer(place, revision), view.scan.plan
-    digest = backend_hash(tokenizer)
+    (tokenizer, digest), plan = hashed_tokenizer(place, revision), view.scan.plan
     if plan.tokenizer and plan.tokenizer != digest:
         values = f"{place}: {digest[:12]}; the scan's: {plan.tokenizer[:12]}"
         fix = "Give the tokenizer that made the shards."

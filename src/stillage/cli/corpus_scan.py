@@ -1,4 +1,4 @@
-"""`stillage corpus scan SHARDS --targets F --max-distance K --out DIR`: near-duplicates, all."""
+"""`stillage corpus scan SHARDS`: find all near-duplicates of some targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = ("SHARDS",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ScanFlags:
     """What is looked for, where it is written, and who looks."""
 
     targets: str = ""
@@ -47,7 +47,10 @@ class Settings:
     """Say what would be scanned, check it, and scan nothing."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = ScanFlags
+
+
+def main(paths: list[str], chosen: ScanFlags) -> int:
     """Plan, say so, scan, and say what was found."""
     from stillage.cli.board import Board
     from stillage.corpus.scan import Hands, do_scan, plan_corpus_scan
@@ -58,7 +61,7 @@ def run(paths: list[str], chosen: Settings) -> int:
     settings = scan_settings(chosen)
     corpus = open_shards(Path(paths[0]))
     planned = plan_corpus_scan(corpus, Path(chosen.targets), settings)
-    say("\n".join(described(planned, chosen)))
+    say("\n".join(planned_lines(planned, chosen)))
     out = Path(chosen.out)
     if chosen.dry_run:
         if chosen.out and (out / PLAN).is_file():
@@ -67,7 +70,7 @@ def run(paths: list[str], chosen: Settings) -> int:
     with watch_signals(), Board() as board:
         hands = Hands(jobs=chosen.jobs, ray=chosen.ray, say=board.say, progress=board.show)
         manifest = do_scan(planned, out, hands)
-    print("\n".join(summary(out, planned, manifest)))
+    print("\n".join(found_lines(out, planned, manifest)))
     return 0
 
 
@@ -76,8 +79,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def scan_settings(chosen: Settings) -> ScanSettings:
-    """The flags that decide what is found. ConfigError where one that is needed is absent."""
+def scan_settings(chosen: ScanFlags) -> ScanSettings:
+    """Gather the flags that decide what is found. ConfigError: one is missing."""
     from stillage.corpus.scan_plan import ScanSettings
 
     absent = [name for name in ("targets", "out") if not getattr(chosen, name)]
@@ -100,7 +103,7 @@ def scan_settings(chosen: Settings) -> ScanSettings:
     )
 
 
-def described(planned: PlannedScan, chosen: Settings) -> list[str]:
+def planned_lines(planned: PlannedScan, chosen: ScanFlags) -> list[str]:
     """What will be scanned, for what, how, and by whom: a line each."""
     from stillage.corpus.scan import useful_jobs
 
@@ -120,7 +123,7 @@ def described(planned: PlannedScan, chosen: Settings) -> list[str]:
     ]
 
 
-def summary(out: Path, planned: PlannedScan, manifest: Mapping[str, Any]) -> list[str]:
+def found_lines(out: Path, planned: PlannedScan, manifest: Mapping[str, Any]) -> list[str]:
     """What was found and read, and where it lies."""
     scanned, of, settings = manifest["scanned"], manifest["of"], planned.plan.settings
     lines = [

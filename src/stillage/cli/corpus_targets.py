@@ -17,7 +17,7 @@ NAMES = ("SHARDS",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TargetsFlags:
     """What `targets SHARDS` takes besides."""
 
     out: str = ""
@@ -38,7 +38,10 @@ class Settings:
     """Decides the draw."""
 
 
-def run(paths: list[str], chosen: Settings) -> int:
+SETTINGS = TargetsFlags
+
+
+def main(paths: list[str], chosen: TargetsFlags) -> int:
     """Draw targets, write them, and say how many there were."""
     from stillage.corpus.sample_targets import TargetRules, bucket_spans, sample_targets
     from stillage.corpus.shards import open_shards

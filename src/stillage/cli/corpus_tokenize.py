@@ -21,7 +21,7 @@ SMALL = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TokenizeFlags:
     """What `tokenize SRC... OUT` takes besides."""
 
     tokenizer: str = ""
@@ -33,7 +33,8 @@ class Settings:
     ids_column: str = ""
     """The column that holds lists of token ids: nothing is tokenised; give vocab_size too."""
     vocab_size: int = 0
-    """Number of ids there can be; 0: the tokenizer's. An id takes two bytes up to 65536, else four."""
+    """Number of ids there can be; 0: the tokenizer's. An id takes two bytes up to 65536, else
+    four."""
     id_column: str = "id"
     """The column that names a document; where there is no column `id`, FILE:LINE names it."""
     txt: Literal["document", "lines"] = "document"
@@ -46,7 +47,10 @@ class Settings:
     """Processes; 0: one for each core. Decides no byte of the shards."""
 
 
-def run(paths: list[str], settings: Settings) -> int:
+SETTINGS = TokenizeFlags
+
+
+def main(paths: list[str], settings: TokenizeFlags) -> int:
     """Tokenise, show how far it is, and say what came out."""
     from stillage.cli.board import Board
     from stillage.corpus.document_stream import Running
@@ -73,7 +77,7 @@ def run(paths: list[str], settings: Settings) -> int:
     return 0
 
 
-def encoding_of(settings: Settings) -> tuple[Encoding, str]:
+def encoding_of(settings: TokenizeFlags) -> tuple[Encoding, str]:
     """How rows become ids, and the hash of the tokenizer ("" for ids as they come)."""
     from stillage.corpus.encode import Encoding
     from stillage.corpus.tokenizers import backend_hash, largest_id
@@ -127,6 +131,17 @@ def backend_tokenizer(place: str, revision: str) -> Tokenizer:
         raise DataError(what, f"{place}: {str(error).splitlines()[0]}", fix) from error
 
 
+def hashed_tokenizer(place: str, revision: str) -> tuple[Tokenizer, str]:
+    """Load a tokenizer that neither cuts nor pads texts, and hash its rules."""
+    from stillage.corpus.tokenizers import backend_hash
+
+    tokenizer = backend_tokenizer(place, revision)
+    digest = backend_hash(tokenizer)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer, digest
+
+
 def usual_jobs(sources: list[str]) -> int:
     """One process for each core that is free for us; one alone for little data."""
     from stillage.run.environment import cpu_count
@@ -143,17 +158,17 @@ def usual_jobs(sources: list[str]) -> int:
 
 def what_came_out(manifest: Mapping[str, Any], out: str) -> list[str]:
     """What came out, and what was put aside."""
-    documents = counted(manifest["documents"], "document")
-    shards = counted(len(manifest["shards"]), "shard")
+    documents = count_and_noun(manifest["documents"], "document")
+    shards = count_and_noun(len(manifest["shards"]), "shard")
     tokens = f"{manifest['tokens']:,} tokens in {shards}"
     lines = [f"{documents} ({manifest['empty_documents']:,} empty), {tokens}: {out}"]
     if bad := manifest["bad_lines"]:
         place = Path(out) / "bad_lines.parquet"
-        lines.append(f"{counted(len(bad), 'row')} put aside (in {place}):")
+        lines.append(f"{count_and_noun(len(bad), 'row')} put aside (in {place}):")
         lines += [f"  {row['source']}, line {row['line']}: {row['reason']}" for row in bad[:SHOWN]]
     return lines
 
 
-def counted(count: int, noun: str) -> str:
+def count_and_noun(count: int, noun: str) -> str:
     """A count and what is counted."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

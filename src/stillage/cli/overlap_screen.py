@@ -9,7 +9,10 @@ from stillage.cli.paths import aligned_lines
 
 
 def lines_of(facts: Mapping[str, Any], out: str) -> list[str]:
-    """What the screen shows. facts: as of `corpus_overlap.facts_of`; out: where files are."""
+    """List the lines of the screen.
+
+    facts: as of `corpus_overlap.facts_of`. out: the folder of the files that were written, or "".
+    """
     from stillage.corpus.overlap_tables import OVERLAPS, VERDICTS
 
     a, b = facts["a"], facts["b"]
@@ -33,14 +36,29 @@ def lines_of(facts: Mapping[str, Any], out: str) -> list[str]:
     if not a["empty"] and not b["empty"]:
         del names["empty"]
     for verdict, name in names.items():
-        rows.append([name, *cell(a[verdict], a["documents"]), *cell(b[verdict], b["documents"])])
+        rows.append(
+            [
+                name,
+                *count_and_share(a[verdict], a["documents"]),
+                *count_and_share(b[verdict], b["documents"]),
+            ]
+        )
     rows.append([""] * 5)
     name = f"all that share {piece} {unit} or more in a row"
     rows.append(
-        [name, *(text for one in (a, b) for text in cell(one["with a piece"], one["documents"]))]
+        [
+            name,
+            *(
+                text
+                for one in (a, b)
+                for text in count_and_share(one["with a piece"], one["documents"])
+            ),
+        ]
     )
     name = f"{unit} in such pieces"
-    rows.append([name, *cell(a["covered"], a[unit]), *cell(b["covered"], b[unit])])
+    rows.append(
+        [name, *count_and_share(a["covered"], a[unit]), *count_and_share(b["covered"], b[unit])]
+    )
     lines += aligned_lines(rows)
     if facts["listed"]:
         lines += ["", *listed_lines(facts["listed"], unit)]
@@ -51,7 +69,7 @@ def lines_of(facts: Mapping[str, Any], out: str) -> list[str]:
     return lines
 
 
-def cell(count: int, of: int) -> list[str]:
+def count_and_share(count: int, of: int) -> list[str]:
     """A count and its share."""
     return [f"{count:,}", f"{100 * count / of:.1f} %" if of else ""]
 

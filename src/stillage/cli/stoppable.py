@@ -1,4 +1,4 @@
-"""Progress that ends the work where a signal came at a place that could not be stopped."""
+"""Progress on a board that also ends the work after a signal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from stillage.run.stop import Stop, Stopped
 
 
 def stoppable(board: Board, stop: Stop) -> Progress:
-    """Show facts on a board; Stopped where a signal was lost, e.g. in a compiler's callback."""
+    """Make progress that shows facts on a board, and raises Stopped after a signal.
+
+    For a signal whose own error was lost, e.g. in a compiler's callback.
+    """
 
     def show(name: str, facts: Mapping[str, Any]) -> None:
         board.show(name, facts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stillage.corpus.calls import find_near, find_repeats
+    from stillage.corpus.python_calls import find_near, find_repeats
 else:
 
     def __getattr__(name: str) -> object:
@@ -17,7 +17,7 @@ else:
 
         if name not in __all__:
             raise AttributeError(f"module 'stillage.corpus' has no attribute {name!r}")
-        return getattr(importlib.import_module("stillage.corpus.calls"), name)
+        return getattr(importlib.import_module("stillage.corpus.python_calls"), name)
 
 
 __all__ = ["find_near", "find_repeats"]

@@ -1,4 +1,4 @@
-"""Documents, and what they are compared by: words of normal forms, or ids of tokens."""
+"""Documents, and the words or token ids that they are compared by."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class Units(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Words of normal forms (`compared_form`); one character where a script has no spaces."""
+    """Compares texts by the words of their normal forms (`compared_form`).
+
+    In scripts without spaces a word is one character.
+    """
 
     numbers: dict[str, int] = field(default_factory=dict)
 

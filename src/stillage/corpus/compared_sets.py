@@ -1,4 +1,4 @@
-"""Sets to compare: any source of texts or records, or token shards; and what is kept of one."""
+"""The two kinds of sets that can be compared: sources of texts, and token shards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RowText = Callable[[Mapping[str, Any]], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextSet:
-    """A source of texts: which, how its rows are read, and what was left out on the way."""
+    """A source of texts, how its rows are read, and the rows that were left out."""
 
     source: str
     text: RowText
@@ -37,7 +37,7 @@ class TextSet:
     hashes: dict[str, str] = field(default_factory=dict)  # name of a part -> sha256
 
     def rows(self) -> Iterator[tuple[Row, str]]:
-        """Read rows with their texts. DataError for bad lines, or a source that has changed."""
+        """Read rows with their texts. DataError: bad lines, or a changed source."""
         parts = open_source(self.source, self.hub, txt=self.txt)
         hashes = {part.name: part.sha256 for part in parts}
         if self.hashes and hashes != self.hashes:
@@ -73,7 +73,7 @@ class TextSet:
             yield Document(content=text, source=row.file, line=row.line, id=own)
 
     def write_kept(self, folder: Path, keep: Sequence[bool]) -> str:
-        """Write the rows of kept documents, with all their columns, as JSON lines; the name."""
+        """Write the rows of kept documents as JSON lines, all columns; return the name."""
         path = folder / KEPT
         with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
             for (row, _), is_kept in zip(self.rows(), keep, strict=True):

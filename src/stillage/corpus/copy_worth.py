@@ -37,7 +37,7 @@ FIX = 'Write {"distance": [0, 0.1, 0.5], "rho": [1, 0.6, 0.2]}; rho may be a tab
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
-    """Rho by relative distance (distance / length of the target), for one or more models.
+    """Rho by relative distance (distance / target length), for one or more models.
 
     Linear between the points; beyond the last, its value. 1 at distance 0: an exact copy is one by
     definition. What lies outside lowest..highest was not measured.
@@ -55,7 +55,7 @@ class Worth:
         return np.array([np.interp(distance, self.distance_P, rho_P) for rho_P in self.rho_MP])
 
     def is_measured(self, distance: Array) -> Array:
-        """Whether rho at a distance is within what was measured; at 0 it is 1 by definition."""
+        """Tell where rho was measured (bool); at distance 0 it is 1 by definition."""
         return (distance == 0) | ((distance >= self.lowest) & (distance <= self.highest))
 
 

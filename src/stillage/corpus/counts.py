@@ -93,7 +93,7 @@ def padded(queries: Sequence[Sequence[int] | Array] | Array) -> tuple[Array, Arr
 def suffix_ranges(
     shard: Shard, index: ShardIndex, ids_Qm: Array, lengths_Q: Array
 ) -> tuple[Array, Array]:
-    """The suffixes that begin with each query: ranks low_Q, and high_Q behind the last.
+    """Find the ranks of the suffixes that begin with each query: low_Q to high_Q - 1.
 
     All queries are searched for together, by halves: both ends of a query's range are a search.
     """

@@ -24,7 +24,7 @@ Rest = Literal["split", "join"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class KeptDocument:
     """A document of what is kept: runs of tokens of one document of before."""
 
     document: int  # number in the corpus before
@@ -81,24 +81,24 @@ def kept_runs(length: int, starts: Array, ends: Array) -> tuple[tuple[int, int],
     return tuple(runs)
 
 
-def document_pieces(document: int, length: int, spans: Spans, rest: Rest) -> list[Piece]:
+def document_pieces(document: int, length: int, spans: Spans, rest: Rest) -> list[KeptDocument]:
     """What is kept of one document: itself, its rests, or nothing."""
     starts, ends = spans.of(document)
     if not len(starts):
-        return [Piece(document=document, runs=((0, length),), is_whole=True)]
+        return [KeptDocument(document=document, runs=((0, length),), is_whole=True)]
     runs = kept_runs(length, starts, ends)
     groups = [runs] if rest == "join" and runs else [(run,) for run in runs]
-    return [Piece(document=document, runs=group, is_whole=False) for group in groups]
+    return [KeptDocument(document=document, runs=group, is_whole=False) for group in groups]
 
 
-def shard_pieces(shard: Shard, spans: Spans, rest: Rest) -> Iterator[tuple[Piece, Array]]:
+def shard_pieces(shard: Shard, spans: Spans, rest: Rest) -> Iterator[tuple[KeptDocument, Array]]:
     """What is kept of a shard, in order, with the token ids."""
     offsets = shard.offsets_D.tolist()
     touched = set(np.unique(spans.documents_S).tolist())
     for at, (start, end) in enumerate(pairwise(offsets)):
         number, document_T = shard.first_document + at, shard.tokens_T[start:end]
         if number not in touched:
-            yield Piece(document=number, runs=((0, end - start),), is_whole=True), document_T
+            yield KeptDocument(document=number, runs=((0, end - start),), is_whole=True), document_T
             continue
         for piece in document_pieces(number, end - start, spans, rest):
             yield piece, piece.ids(document_T)

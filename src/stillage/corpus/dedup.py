@@ -1,4 +1,4 @@
-"""Take duplicates out of a corpus of token shards: what is kept, and what went and why.
+"""Remove duplicates from token shards, and record what was removed and why.
 
 The folder that is written holds token shards again (one of what is kept for each shard of before),
 `removed.parquet`, and, where a tokenizer is given, the texts. Each rule is judged on the corpus as
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.corpus.cuts import Piece, Rest, Spans, covered_tokens, read_spans, shard_pieces
+from stillage.corpus.cuts import KeptDocument, Rest, Spans, covered_tokens, read_spans, shard_pieces
 from stillage.corpus.dedup_rules import Keep, Rule, check_rules, rule_spans
 from stillage.corpus.kept_texts import (
     TEXTS,
@@ -22,7 +22,7 @@ from stillage.corpus.kept_texts import (
     check_texts,
     decoded,
     from_sources,
-    write_texts,
+    write_text_lines,
 )
 from stillage.corpus.pace import Tell, paced, unseen
 from stillage.corpus.shards import (
@@ -31,6 +31,7 @@ from stillage.corpus.shards import (
     Shard,
     ShardSet,
     document_table,
+    shard_about,
 )
 from stillage.corpus.token_file import open_tokens, write_tokens
 from stillage.errors import ConfigError
@@ -87,7 +88,7 @@ def deduplicate(
     settings = choice.settings(corpus)
     if choice.texts is not None:
         check_texts(choice.texts, corpus)
-    check_place(corpus, out, settings)
+    check_dedup_out(corpus, out, settings)
     if not (out / MANIFEST).is_file():
         check_rules(corpus, choice.rules)
     with locked(out):
@@ -120,7 +121,7 @@ def deduplicate(
     return counts
 
 
-def check_place(corpus: ShardSet, out: Path, settings: Mapping[str, Any]) -> None:
+def check_dedup_out(corpus: ShardSet, out: Path, settings: Mapping[str, Any]) -> None:
     """ConfigError where a folder is not free for this deduplication, or is another's."""
     fix = "Name another folder with --out."
     if out.resolve() == corpus.folder.resolve():
@@ -144,7 +145,10 @@ def check_place(corpus: ShardSet, out: Path, settings: Mapping[str, Any]) -> Non
 
 
 def with_ids(corpus: ShardSet, tables: Sequence[pa.Table]) -> pa.Table:
-    """Removed spans of all rules, with the ids of both documents, sorted by document and start."""
+    """Join the removed spans of all rules, and name both documents of each by id.
+
+    Sorted by document and start.
+    """
     import pyarrow as pa
 
     order = [("document", "ascending"), ("start", "ascending"), ("rule", "ascending")]
@@ -164,7 +168,7 @@ def with_ids(corpus: ShardSet, tables: Sequence[pa.Table]) -> pa.Table:
     return table
 
 
-def write_shard(
+def write_kept_shard(
     corpus: ShardSet, number: int, first: int, spans: Spans, choice: Choice, out: Path
 ) -> dict[str, Any]:
     """Write what is kept of one shard, unless it is there; its entry of the manifest.
@@ -173,7 +177,7 @@ def write_shard(
     """
     shard = corpus.shards[number]
     path, beside = out / f"{shard.name}.safetensors", out / f"{shard.name}.documents.parquet"
-    pieces: list[Piece] = []
+    pieces: list[KeptDocument] = []
 
     def kept() -> Iterator[Array]:
         for piece, ids in shard_pieces(shard, spans, choice.rest):
@@ -181,8 +185,7 @@ def write_shard(
             yield ids
 
     if not beside.is_file():  # written second: both are there
-        about = {"format": "stillage shard 1", "vocab_size": corpus.vocab_size}
-        about |= {"tokenizer": corpus.tokenizer, "first_document": first}
+        about = shard_about(corpus.vocab_size, corpus.tokenizer, first)
         write_tokens(path, kept(), vocab_size=corpus.vocab_size, about=about)
         write_table(beside, piece_table(document_table(corpus, shard), pieces, shard, first))
     file = open_tokens(path, "The shard")
@@ -194,9 +197,12 @@ def write_shard(
     }
 
 
-def piece_table(before: pa.Table, pieces: Sequence[Piece], shard: Shard, first: int) -> pa.Table:
-    """The documents of a kept shard: document, id, source, line, of_document, start, end.
+def piece_table(
+    before: pa.Table, pieces: Sequence[KeptDocument], shard: Shard, first: int
+) -> pa.Table:
+    """List the documents of a kept shard, and where in the old corpus they stood.
 
+    Columns: document, id, source, line, of_document, start, end.
     A whole document keeps its id; a rest is ID:START-END. of_document: its number in the corpus
     before; start, end: tokens from its first (of a joined one: of all its runs together).
     """
@@ -232,7 +238,7 @@ def write_shards(
     entries: list[dict[str, Any]] = []
     for number, shard in enumerate(corpus.shards):
         first = sum(entry["documents"] for entry in entries)
-        entries.append(write_shard(corpus, number, first, spans, choice, out))
+        entries.append(write_kept_shard(corpus, number, first, spans, choice, out))
         tell(len(shard.tokens_T))
     return entries
 
@@ -253,7 +259,7 @@ def write_kept_texts(
         records = from_sources(choice.texts, corpus, spans, choice.rest, out)
     else:
         records = decoded(choice.texts, out, entries)
-    write_texts(out / TEXTS, records, tell)
+    write_text_lines(out / TEXTS, records, tell)
 
 
 def count(
@@ -262,7 +268,7 @@ def count(
     tables: Sequence[pa.Table],
     entries: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Documents and tokens before, removed and kept; and by rule, each as if it were alone."""
+    """Count documents and tokens before, removed, kept, and by each rule alone."""
     spans = read_spans(*tables)
     kept = sum(entry["tokens"] for entry in entries)
     removed = covered_tokens(spans)

@@ -1,4 +1,4 @@
-"""Rules of deduplication: texts that name them, and the spans of tokens that each removes.
+"""Rules of deduplication: how they are written, and the spans that each removes.
 
 exact            documents equal to another, token by token
 ngram:N          sequences of N tokens that occur elsewhere too: spans of documents
@@ -112,7 +112,7 @@ def known_rules() -> str:
 
 
 def check_rules(corpus: ShardSet, rules: Sequence[Rule]) -> None:
-    """Raise at once what a rule would raise later: no index, no package for signatures."""
+    """Check early that the rules can run: the index and the signature package exist."""
     for rule in rules:
         if rule.kind == "ngram":
             for shard in corpus.shards:
@@ -147,7 +147,10 @@ def near_spans(corpus: ShardSet, rule: Rule, keep: Keep, tell: Tell) -> pa.Table
 
 
 def ngram_spans(corpus: ShardSet, rule: Rule, keep: Keep, tell: Tell) -> pa.Table:
-    """Spans of n-grams that occur elsewhere; documents shorter than one are compared whole."""
+    """Find spans of n-grams that occur elsewhere too.
+
+    Documents shorter than an n-gram are compared whole.
+    """
     import pyarrow as pa
 
     lengths_D = document_lengths(corpus)

@@ -37,8 +37,9 @@ class DocumentReader:
 
 
 def first_equals(corpus: ShardSet) -> Array:
-    """For each document the first that equals it, int64[documents]: itself where it is the first.
+    """Find, for each document, the first that equals it (int64[documents]).
 
+    The first of equal documents is given itself.
     NONE for an empty document, which is a duplicate of nothing. Memory: 40 bytes a document.
     """
     digests_D = np.concatenate([np.zeros((0, 2), dtype="<u8"), *map(_digests, corpus.shards)])
@@ -56,8 +57,9 @@ def first_equals(corpus: ShardSet) -> Array:
 
 
 def equal_copies(firsts_D: Array, keep: str) -> Array:
-    """The document that each is removed as a copy of, int64[documents]; NONE: it stays.
+    """Name the document that each is removed as a copy of; NONE: it stays.
 
+    Returns int64[documents].
     keep: "first" of equal documents, or "none"; then the first is listed with the second.
     """
     numbers_D = np.arange(len(firsts_D), dtype=np.int64)

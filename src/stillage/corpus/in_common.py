@@ -1,4 +1,4 @@
-"""What two sets have in common: exact copies, near-duplicates, and the longest shared pieces.
+"""Find what two sets share: exact copies, near-duplicates, longest shared pieces.
 
 The smaller set is held in memory and indexed, the larger is read past it once. Every finding is
 exact: copies by their whole normal forms, pieces word for word; near-duplicates as in an audit
@@ -29,8 +29,8 @@ NONE = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What was found of one side's D documents; numbers of the other side's are -1 for none.
+class SideFindings:
+    """Findings on one side's D documents; -1: no document of the other side.
 
     Lengths and places in words (tokens). The longest piece is the first of its length in the
     document, with the first place on the other side.
@@ -52,7 +52,7 @@ class Found:
 class InCommon:
     """What two sets have in common."""
 
-    sides: tuple[Found, Found]  # of A and B
+    sides: tuple[SideFindings, SideFindings]  # of A and B
     piece: int
     unit: str  # words, tokens
     smaller: int  # which side was indexed, 0 or 1
@@ -67,7 +67,7 @@ class InCommon:
         return " ".join(self.words_of_small(document)[start : start + int(found.longest_D[number])])
 
 
-def compare(
+def compare_sets(
     a: Iterable[Document],
     b: Iterable[Document],
     *,
@@ -213,7 +213,7 @@ def _stream(
 
 
 def may_be_near(grams_D: Array, words_D: Array) -> Array:
-    """Tell which documents share enough 5-grams with the other side to be near-duplicates, bool[D].
+    """Tell which documents share enough 5-grams to be near-duplicates, bool[D].
 
     Two (`families` asks for more of all but the shortest); one, where there are two or fewer.
     """
@@ -277,10 +277,10 @@ def _place(place_D: Array, offsets_D: Array) -> Placed:
     )
 
 
-def _found(names: Names, words_D: Array, shared: Shared, placed: Placed) -> Found:
+def _found(names: Names, words_D: Array, shared: Shared, placed: Placed) -> SideFindings:
     """What the index found of a side; copies are filled in by the caller."""
     none_D = np.full(len(names), NONE, dtype=np.int64)
-    return Found(
+    return SideFindings(
         names=names,
         is_empty_D=words_D == 0,
         words_D=words_D,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stillage.corpus.indexed_shard import Shard, open_shard
+from stillage.corpus.indexed_shard import IndexedShard, open_shard
 from stillage.errors import DataError
 from stillage.types import Array
 
@@ -23,7 +23,7 @@ class IndexedSet:
     """An open indexed set; sequences are numbered from 0, over all shards."""
 
     name: str
-    shards: tuple[Shard, ...]
+    shards: tuple[IndexedShard, ...]
     separator: int | None  # between prompt and response; None: sequences are whole blocks
     first_id: int  # taken off every value: 1 for fairseq's older layout (it stores id + 1), else 0
     largest_id: int
@@ -143,7 +143,7 @@ def shard_prefixes(folder: Path, split: str) -> list[Path]:
     return [folder / f"{split}_{number}" for number in numbers]
 
 
-def _separator(shards: tuple[Shard, ...], place: Path) -> int | None:
+def _separator(shards: tuple[IndexedShard, ...], place: Path) -> int | None:
     """The value that stands exactly once in every sequence; None: it is in none."""
     counts: dict[int, Array] = {}
     kind = shards[0].tokens_T.dtype
@@ -173,7 +173,7 @@ def _separator(shards: tuple[Shard, ...], place: Path) -> int | None:
     return value
 
 
-def _occurrences(shard: Shard, value: int) -> Array:
+def _occurrences(shard: IndexedShard, value: int) -> Array:
     """How often a value stands in each sequence, int64[N]."""
     counts_N = np.zeros(len(shard.sizes_N), dtype=np.int64)
     for start in range(0, len(shard.tokens_T), CHUNK):
@@ -183,7 +183,7 @@ def _occurrences(shard: Shard, value: int) -> Array:
     return counts_N
 
 
-def _range(shards: tuple[Shard, ...], separator: int | None) -> tuple[int, int]:
+def _range(shards: tuple[IndexedShard, ...], separator: int | None) -> tuple[int, int]:
     """The smallest and the largest stored value, separators apart."""
     smallest, largest = np.iinfo(np.int64).max, -1
     for shard in shards:

@@ -1,24 +1,24 @@
-"""A corpus as parts with their suffix arrays: shards with their index, or arrays in memory."""
+"""Join indexed shards, or arrays in memory, into one corpus with suffix arrays."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from stillage.corpus.merge import Joined, Part, join_parts
+from stillage.corpus.merge import Joined, SortedPart, join_parts
 from stillage.corpus.shards import ShardSet
-from stillage.corpus.token_file import LARGEST_VOCABULARY, check_ids, check_offsets
+from stillage.corpus.token_file import LARGEST_VOCABULARY, check_offsets, check_token_ids
 from stillage.errors import DataError
 from stillage.types import Array
 
 
 def indexed_parts(corpus: ShardSet) -> Joined:
-    """All shards as one corpus; their index is mapped. DataError where a shard has none."""
+    """Join all shards and their mapped index. DataError: a shard has no index."""
     from stillage.corpus.shard_index import open_index
 
     parts = []
     for shard in corpus.shards:
         index = open_index(shard)
-        part = Part(
+        part = SortedPart(
             tokens_T=shard.tokens_T,
             offsets_D=shard.offsets_D,
             suffixes_T=index.suffixes_T,
@@ -29,7 +29,7 @@ def indexed_parts(corpus: ShardSet) -> Joined:
 
 
 def sorted_arrays(tokens: Array, offsets: Array) -> Joined:
-    """Arrays in memory as one corpus, sorted here. DataError where they are no documents.
+    """Sort arrays in memory into one corpus. DataError: they are no documents.
 
     tokens: ids of any integer type, one axis. offsets: documents + 1, in tokens, 0 first.
     """
@@ -40,10 +40,10 @@ def sorted_arrays(tokens: Array, offsets: Array) -> Joined:
             values = f"{name}: {array.dtype}, shape {array.shape}"
             fix = "Give one axis of integers for each."
             raise DataError("Tokens and offsets are lists of integers.", values, fix)
-    check_ids(tokens, LARGEST_VOCABULARY, "tokens")
+    check_token_ids(tokens, LARGEST_VOCABULARY, "tokens")
     offsets_D = offsets.astype(np.int64)
     check_offsets(offsets_D, len(tokens), "offsets")
     tokens_T = np.ascontiguousarray(tokens, dtype=np.uint32)
     suffixes_T, lcp_T = suffix_array(tokens_T, offsets_D)
-    part = Part(tokens_T=tokens_T, offsets_D=offsets_D, suffixes_T=suffixes_T, lcp_T=lcp_T)
+    part = SortedPart(tokens_T=tokens_T, offsets_D=offsets_D, suffixes_T=suffixes_T, lcp_T=lcp_T)
     return join_parts([part])

@@ -38,7 +38,7 @@ REDO = "Copy or make the .bin and .idx again, as a pair."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
+class IndexedShard:
     """An open pair of files; its tokens are memory-mapped.
 
     Sequence n is tokens_T[starts_N[n] : starts_N[n] + sizes_N[n]], as stored (separators and all).
@@ -52,7 +52,7 @@ class Shard:
     documents_D: Array  # int64: first sequence of each document, then N; empty: none
 
 
-def open_shard(prefix: Path) -> Shard:
+def open_shard(prefix: Path) -> IndexedShard:
     """Open `<prefix>.bin` and `<prefix>.idx`, checked against each other.
 
     Raises DataError, with the numbers that clash, for a file that is missing or damaged.
@@ -80,7 +80,7 @@ def open_shard(prefix: Path) -> Shard:
     kind = np.dtype(dtype).newbyteorder("<")
     tokens_T = np.memmap(data, dtype=kind, mode="r") if tokens else np.empty(0, dtype=kind)
     arrays = {"tokens_T": tokens_T, "starts_N": starts_N, "sizes_N": sizes_N}
-    return Shard(name=prefix.name, layout=layout, documents_D=documents_D, **arrays)
+    return IndexedShard(name=prefix.name, layout=layout, documents_D=documents_D, **arrays)
 
 
 Parsed = tuple[Layout, type[np.integer], Array, Array, Array]

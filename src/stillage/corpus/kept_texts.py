@@ -1,4 +1,4 @@
-"""The texts of kept documents: as the tokenizer decodes them, or cut from the sources.
+"""Write the texts of kept documents, decoded or cut from the sources.
 
 Without sources a text is what the tokenizer makes of the ids, which need not be what was tokenised
 (white space, accents, case, as the tokenizer has it). With the sources it is the text itself: a
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillage.corpus.cuts import Piece, Rest, Spans, shard_pieces
+from stillage.corpus.cuts import KeptDocument, Rest, Spans, shard_pieces
 from stillage.corpus.exact_copies import DocumentReader
 from stillage.corpus.pace import Tell
 from stillage.corpus.rows import Row, Unusable, utf8_text
@@ -67,8 +67,11 @@ def check_texts(texts: Texts, corpus: ShardSet) -> None:
         raise DataError("The shards do not say what they were made of.", values, fix)
 
 
-def write_texts(path: Path, records: Iterable[tuple[str, str, int]], tell: Tell) -> None:
-    """Write documents (id, text, tokens) as JSON lines of id and text, unless they are there."""
+def write_text_lines(path: Path, records: Iterable[tuple[str, str, int]], tell: Tell) -> None:
+    """Write ids and texts as JSON lines, unless the file is there.
+
+    records: id, text and number of tokens of each document.
+    """
     if path.is_file():
         return
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
@@ -80,7 +83,7 @@ def write_texts(path: Path, records: Iterable[tuple[str, str, int]], tell: Tell)
 def decoded(
     texts: Texts, out: Path, entries: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[str, str, int]]:
-    """The kept documents of all shards as the tokenizer decodes them, special tokens included."""
+    """Decode the kept documents of all shards, special tokens included."""
     for entry in entries:
         file = open_tokens(out / f"{entry['name']}.safetensors", "The shard")
         names = read_table(out / f"{entry['name']}.documents.parquet").column("id").to_pylist()
@@ -157,7 +160,7 @@ def text_of(row: Row, column: str) -> str:
 
 
 def token_places(encoder: Tokenizer, text: str, document_T: Array, name: str) -> Array:
-    """First character of each token of a text, and the one after its last, int64[T, 2].
+    """Find the first character of each token, and the one after its last, int64[T, 2].
 
     DataError where the text has other tokens than the document.
     """
@@ -169,7 +172,7 @@ def token_places(encoder: Tokenizer, text: str, document_T: Array, name: str) ->
     return np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
 
 
-def cut_text(text: str, places: Array, piece: Piece) -> str:
+def cut_text(text: str, places: Array, piece: KeptDocument) -> str:
     """The characters of a rest: none that a token before or after it holds too."""
     parts = []
     for first, last in piece.runs:

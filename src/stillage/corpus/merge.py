@@ -1,4 +1,4 @@
-"""The suffixes of all parts of a corpus in one order: a merge that holds little at a time.
+"""Merge the sorted suffixes of all parts of a corpus, little by little.
 
 Each part (a shard, or arrays in memory) brings its suffix array and what neighbours in it share.
 The merged order is that of one suffix array of the whole corpus, however it is cut into parts.
@@ -6,7 +6,7 @@ The merged order is that of one suffix array of the whole corpus, however it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ LARGEST_TABLE = 1 << 22  # long common runs remembered, 24 bytes each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class SortedPart:
     """Documents with their suffix array; positions are tokens from the part's first."""
 
     tokens_T: Array  # uint16 or uint32
@@ -36,7 +36,7 @@ class Part:
 class Joined:
     """Parts as one corpus; positions are tokens from the corpus's first."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[SortedPart, ...]
     firsts_K: Array  # int64 [K + 1]: the first position of each part, and the end
     offsets_D: Array  # int64: where each document of the corpus begins, and the end
     places: Places
@@ -52,7 +52,7 @@ class Joined:
         return len(self.offsets_D) - 1
 
 
-def join_parts(parts: Sequence[Part]) -> Joined:
+def join_parts(parts: Sequence[SortedPart]) -> Joined:
     """Make one corpus of parts, in order; nothing is copied but the offsets."""
     from stillage.corpus.merge_kernels import STEP, Places
 
@@ -87,8 +87,9 @@ class Window:
 
 
 def one_window(arrays: Sequence[Array]) -> tuple[Array, bool, Array]:
-    """The memory of arrays of tokens as one array: (halves, is_wide, starts_K); see `Places`.
+    """View several arrays of tokens as one array: (halves, is_wide, starts_K).
 
+    What these are: see `Places`.
     Read-only. Compiled loops take one array, not any number of mapped files. What lies between the
     arrays is not theirs and is never read.
     """
@@ -105,7 +106,7 @@ def one_window(arrays: Sequence[Array]) -> tuple[Array, bool, Array]:
 
 
 def merged_suffixes(joined: Joined, block: int = BLOCK) -> Iterator[tuple[Array, Array]]:
-    """Every suffix of the corpus in order, in blocks: positions, and tokens shared with the last.
+    """Yield all suffixes in order, in blocks: positions, tokens shared with the last.
 
     Both int64. Memory: a block, as much read ahead, and the table of long common runs. Time: per
     token log2(parts) comparisons, and each long common run of two parts read once.
@@ -121,6 +122,20 @@ def merged_suffixes(joined: Joined, block: int = BLOCK) -> Iterator[tuple[Array,
             yield positions_N + first, np.asarray(part.lcp_T[stretch]).astype(np.int64)
         return
     yield from merge_many(joined, block)
+
+
+def feed_all(
+    joined: Joined,
+    feed: Callable[[tuple[Array, Array]], None],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Feed every block of `merged_suffixes`. progress: (suffixes done, of all)."""
+    done = 0
+    for block in merged_suffixes(joined):
+        feed(block)
+        done += len(block[0])
+        if progress is not None:
+            progress(done, joined.tokens)
 
 
 def merge_many(joined: Joined, block: int) -> Iterator[tuple[Array, Array]]:

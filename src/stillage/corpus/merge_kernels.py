@@ -1,4 +1,4 @@
-"""Compiled loops that merge suffix arrays; imported only where they run (numba compiles them).
+"""Compiled loops that merge suffix arrays; imported only where they run.
 
 Positions are counted through all parts. The token at position g of part k stands at place
 bases_K[k] + g.
@@ -42,8 +42,9 @@ class Places(NamedTuple):
 
 @njit(**LOOP)
 def token_at(halves: Array, is_wide: bool, place: int) -> int:
-    """The token that stands at a place. One code for both widths: a compilation takes seconds.
+    """Read the token at a place.
 
+    One function for both widths, as each compilation takes seconds.
     halves: uint16; a wide token takes two of them, the lower half first.
     """
     if not is_wide:
@@ -52,33 +53,32 @@ def token_at(halves: Array, is_wide: bool, place: int) -> int:
 
 
 @njit(**LOOP)
-def document_of(position: int, offsets_D: Array, coarse: Array) -> int:
-    """The document that holds a position; coarse: those of every STEP-th position."""
-    low, high = coarse[position // STEP], coarse[position // STEP + 1]
+def last_begun(firsts: Array, position: int, low: int, high: int) -> int:
+    """Find the last of low to high that begins at a position or before it."""
     while low < high:
         middle = (low + high + 1) // 2
-        if offsets_D[middle] <= position:
+        if firsts[middle] <= position:
             low = middle
         else:
             high = middle - 1
     return low
+
+
+@njit(**LOOP)
+def document_of(position: int, offsets_D: Array, coarse: Array) -> int:
+    """The document that holds a position; coarse: those of every STEP-th position."""
+    near = position // STEP
+    return last_begun(offsets_D, position, coarse[near], coarse[near + 1])
 
 
 @njit(**LOOP)
 def part_of(position: int, firsts_K: Array) -> int:
     """The part that holds a position."""
-    low, high = 0, len(firsts_K) - 2
-    while low < high:
-        middle = (low + high + 1) // 2
-        if firsts_K[middle] <= position:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return last_begun(firsts_K, position, 0, len(firsts_K) - 2)
 
 
 @njit(**LOOP)
-def slot_of(distance: int, block: int, size: int) -> int:
+def run_slot(distance: int, block: int, size: int) -> int:
     """Where the table of runs keeps one."""
     mixed = np.uint64(distance) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ np.uint64(block)) * np.uint64(0xC2B2AE3D27D4EB4F)
@@ -113,7 +113,7 @@ def common_tokens(
         if at < stop or at == most:
             break
         block = (first + at) // RUN
-        slot = slot_of(distance, block, size)
+        slot = run_slot(distance, block, size)
         if runs_N3[slot, 0] == distance and runs_N3[slot, 1] == block:
             at = runs_N3[slot, 2] - first
             break
@@ -121,7 +121,7 @@ def common_tokens(
             unknown_from = block
     if unknown_from >= 0:
         for block in range(unknown_from, (first + at) // RUN + 1):
-            slot = slot_of(distance, block, size)
+            slot = run_slot(distance, block, size)
             runs_N3[slot, 0], runs_N3[slot, 1], runs_N3[slot, 2] = distance, block, first + at
     return at
 
@@ -173,7 +173,7 @@ def take_head(
 
 @njit(**LOOP)
 def announce(halves: Array, is_wide: bool, state_8K: Array, ahead_2KN: Array, part: int) -> None:
-    """Announce a read of the tokens at which a coming head of the part will be compared."""
+    """Prefetch the tokens that a coming head of the part will be compared at."""
     at = state_8K[AT, part] + COMING
     if at < state_8K[FILLED, part]:
         place = state_8K[BASE, part] + ahead_2KN[0, part, at] + ahead_2KN[1, part, at]
@@ -200,10 +200,10 @@ def first_matches(places: Places, state_8K: Array, ahead_2KN: Array, runs_N3: Ar
 def merge_block(
     places: Places, state_8K: Array, ahead_2KN: Array, runs_N3: Array, out_2N: Array, done: int
 ) -> tuple[int, int]:
-    """Write merged suffixes and what each shares with the one before, from out_2N[:, done] on.
+    """Write merged suffixes, and what each shares with the last, from `done` on.
 
-    ahead_2KN: the stretches, positions and tokens shared. Returns how many are written, and the
-    part whose stretch has to be read on (-1: none).
+    ahead_2KN: the stretches, positions and tokens shared. done: columns of out_2N that are full.
+    Returns how many are written, and the part whose stretch has to be read on (-1: none).
     """
     halves, is_wide, offsets_D, coarse = (
         places.halves,

@@ -31,7 +31,7 @@ MOST_DOCUMENTS = 10**9 - 1  # numpy's limit; of more, the rest hold nothing that
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
-    """The documents that were scanned: all, or a sample in which each was drawn for itself.
+    """The documents that were scanned: all, or an independent random sample.
 
     of: documents of the corpus; a number of hits is multiplied by of / documents to speak of it.
     """
@@ -109,8 +109,8 @@ def hits_of(hits: pa.Table, metric: str) -> pa.Table:
     """The hits of one metric, whether their column is of strings or a dictionary."""
     import pyarrow.compute as pc
 
-    is_of = pc.equal(hits["metric"].cast("string"), metric)  # pyright: ignore[reportAttributeAccessIssue]
-    return hits.filter(is_of)
+    named = hits["metric"].cast("string")
+    return hits.filter(pc.equal(named, metric))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 COLUMNS = {
@@ -173,7 +173,7 @@ def _bucket_rows(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanCount:
-    """A mean over targets, in how many documents its hits lie, and why it has no limits."""
+    """A mean over targets; how many documents hold hits; why there are no limits."""
 
     interval: Interval
     documents: int

@@ -1,4 +1,4 @@
-"""Documents that share most of their token n-grams: MinHash finds pairs, sets confirm them.
+"""Find near-copies of documents: MinHash proposes pairs, n-gram sets confirm them.
 
 MinHash (Broder 1997) over the n-grams of token ids, in bands (locality-sensitive hashing); the
 signatures are those of the package rensa (extra `dedup`). What is left out of a corpus has the
@@ -43,8 +43,9 @@ def band_recall(similarity: float, rows: int) -> float:
 def near_copies(
     corpus: ShardSet, threshold: float, ngram: int, keep: str, tell: Tell = lambda tokens: None
 ) -> Array:
-    """The document that each is removed as a near-copy of, int64[documents]; NONE: it stays.
+    """Name the document that each is removed as a near-copy of; NONE: it stays.
 
+    Returns int64[documents].
     Two documents are near-copies where |A & B| / |A | B| >= threshold for their sets of n-grams of
     token ids; a shorter one has one n-gram, itself. keep "first": in document order, a document is
     removed where one that stays is a near-copy of it. "none": where any other is.
@@ -75,7 +76,10 @@ def jaccard(first: frozenset[bytes], second: frozenset[bytes], threshold: float)
 
 
 def ngram_set(ids: Array, ngram: int) -> frozenset[bytes]:
-    """The distinct n-grams of a document; of a shorter one, itself; of an empty one, none."""
+    """Collect a document's distinct n-grams.
+
+    A shorter document is its own n-gram; an empty one has none.
+    """
     ids = np.ascontiguousarray(ids)
     if not len(ids):
         return frozenset()
@@ -89,14 +93,14 @@ def ngram_hashes(tokens_T: Array, ngram: int) -> Array:
     """A hash of the n-gram at each place, uint64[T - n + 1]: a polynomial modulo 2^64."""
     places = max(0, len(tokens_T) - ngram + 1)
     hashes = np.zeros(places, dtype=np.uint64)
-    mixed_T = mix(tokens_T.astype(np.uint64) + np.uint64(1))
+    mixed_T = mix_hashes(tokens_T.astype(np.uint64) + np.uint64(1))
     for shift in range(ngram):
         hashes *= PRIME
         hashes += mixed_T[shift : shift + places]
-    return mix(hashes)
+    return mix_hashes(hashes)
 
 
-def mix(values: Array) -> Array:
+def mix_hashes(values: Array) -> Array:
     """Spread 64-bit values over all bits (the finaliser of splitmix64)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -170,7 +174,7 @@ def _bands(hashes: Array, counts: Array, rows: int) -> Array:
     slots_DS = np.array(matrix.to_rows(), dtype=np.uint64)
     bands_DB = np.zeros((len(counts), SLOTS // rows), dtype=np.uint64)
     for row in range(rows):
-        bands_DB = mix(bands_DB * PRIME + slots_DS[:, row::rows][:, : SLOTS // rows])
+        bands_DB = mix_hashes(bands_DB * PRIME + slots_DS[:, row::rows][:, : SLOTS // rows])
     return bands_DB
 
 

@@ -1,4 +1,4 @@
-"""What two sets have in common as tables: a row a document, counts, and who is dropped."""
+"""Tables of a comparison: a row per document, counts, and dropped documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.corpus.in_common import NONE, Found, InCommon
+from stillage.corpus.in_common import NONE, InCommon, SideFindings
 from stillage.errors import ConfigError
 from stillage.types import Array
 
@@ -22,7 +22,7 @@ VERDICTS = (EXACT, NEAR, PIECE, NOTHING, SHORT, EMPTY)
 OVERLAPS = (EXACT, NEAR, PIECE)
 
 
-def verdicts(found: Found, piece: int) -> Array:
+def verdicts(found: SideFindings, piece: int) -> Array:
     """Say of each document what it has in common with the other side, str[D]."""
     holds = (
         found.is_empty_D,
@@ -34,7 +34,7 @@ def verdicts(found: Found, piece: int) -> Array:
     return np.select(holds, (EMPTY, EXACT, NEAR, PIECE, SHORT), NOTHING)
 
 
-def summary(common: InCommon, side: int) -> dict[str, int]:
+def side_counts(common: InCommon, side: int) -> dict[str, int]:
     """Count a side: documents and words in all, in shared pieces, and by verdict."""
     found = common.sides[side]
     said = verdicts(found, common.piece)
@@ -48,7 +48,7 @@ def summary(common: InCommon, side: int) -> dict[str, int]:
     return counts | {verdict: int((said == verdict).sum()) for verdict in VERDICTS}
 
 
-def by_overlap(found: Found) -> Array:
+def by_overlap(found: SideFindings) -> Array:
     """Documents with anything in common, by their longest piece, the longest first."""
     is_copy = (found.exact_D != NONE) | (found.near_D != NONE)
     order = np.lexsort((np.arange(len(found.names)), -found.longest_D))
@@ -90,12 +90,12 @@ def overlap_table(common: InCommon, side: int, *, show_text: bool = False) -> pa
     return pa.table(columns)
 
 
-def copies(found: Found) -> Array:
+def copies(found: SideFindings) -> Array:
     """The document that each is an exact or else a near copy of; -1: none."""
     return np.where(found.exact_D != NONE, found.exact_D, found.near_D)
 
 
-def _named(prefix: str, number_D: Array, others: Found) -> dict[str, pa.Array]:
+def _named(prefix: str, number_D: Array, others: SideFindings) -> dict[str, pa.Array]:
     """Columns that name documents of the other side; null for none."""
     import pyarrow as pa
 
@@ -118,14 +118,14 @@ def _of(values_D: Array, number_D: Array) -> pa.Array:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class DropRule:
     """Who is dropped. An exact copy always is."""
 
     near: bool = False  # and near-duplicates
     piece: int = 0  # and who shares so many words in a row; 0: that does not count
 
 
-def read_rule(words: Sequence[str]) -> Rule:
+def read_drop_rule(words: Sequence[str]) -> DropRule:
     """Read `exact`, `near` and `piece:N`, one or more. ConfigError for any other word."""
     near, piece = False, 0
     for word in words:
@@ -138,11 +138,14 @@ def read_rule(words: Sequence[str]) -> Rule:
         near |= word == "near"
     if not words:
         raise ConfigError("No rule was given.", "--rule", "Give exact, near or piece:N.")
-    return Rule(near=near, piece=piece)
+    return DropRule(near=near, piece=piece)
 
 
-def dropped(found: Found, rule: Rule, unit: str) -> tuple[list[str], Array]:
-    """Why each document is dropped ("": it is kept), and the other side's document; -1: none."""
+def dropped(found: SideFindings, rule: DropRule, unit: str) -> tuple[list[str], Array]:
+    """Say why each document is dropped ("": kept), and for which of the other side.
+
+    That document is -1 where the document is kept.
+    """
     is_exact, is_near = found.exact_D != NONE, (found.near_D != NONE) & rule.near
     has_piece = (found.longest_D >= rule.piece) & (rule.piece > 0)
     why = np.select((is_exact, is_near), (EXACT, NEAR), "").tolist()
@@ -154,7 +157,7 @@ def dropped(found: Found, rule: Rule, unit: str) -> tuple[list[str], Array]:
 
 
 def dropped_table(common: InCommon, side: int, why: Sequence[str], other_D: Array) -> pa.Table:
-    """A row for each dropped document: id, source, line, why, and with_* of the other side."""
+    """List the dropped documents: id, source, line, why, and with_* of the other side."""
     import pyarrow as pa
 
     names = common.sides[side].names

@@ -1,4 +1,4 @@
-"""Compiled loops of `shared_pieces`: a suffix automaton of many documents, built and walked.
+"""Compiled loops of `shared_pieces`: build a suffix automaton, and walk it.
 
 A state stands for the pieces that end at the same places; `link` leads to the longest of their ends
 that occurs elsewhere, too. Blumer et al., "Complete inverted files" (J. ACM 34, 1987): at most 2
@@ -40,7 +40,10 @@ def slot_of(keys: Array, state: Integer, symbol: Integer) -> Integer:
 def add_move(
     moves: tuple[Array, Array, Array], heads: Array, state: Integer, symbol: Integer, to: Integer
 ) -> None:
-    """Add a move that is not there. moves: keys, targets, and the next move of the same state."""
+    """Add a move that is not there yet.
+
+    moves: keys, targets, and the next move of the same state.
+    """
     keys, targets, after = moves
     slot = -1 - slot_of(keys, state, symbol)
     keys[slot] = (np.int64(state) << 32) | np.int64(symbol)
@@ -79,14 +82,17 @@ def split_state(
 
 
 @njit
-def build(
+def build_automaton(
     symbols_T: Array,
     offsets_D: Array,
     states: tuple[Array, Array, Array, Array],
     moves: tuple[Array, Array, Array],
     state_T: Array,
 ) -> Integer:
-    """Build the automaton of all documents; how many states. state_T: of each beginning so far."""
+    """Build the automaton of all documents; return how many states it has.
+
+    state_T: filled with the state of each document's beginning up to that symbol.
+    """
     length, link, end, heads = states
     keys, targets, _ = moves
     length[0], link[0], end[0], heads[0] = 0, NONE, NONE, NONE
@@ -160,7 +166,7 @@ def walk(
     found: tuple[Array, Array, Array, Array, Array],
     limits: tuple[Integer, Integer, Integer],
 ) -> None:
-    """Find, at each place of documents of the other side, the longest piece that ends there.
+    """Find the longest piece that ends at each place of the other side's documents.
 
     automaton: length, link, end, keys, targets. hits: of each state the longest piece met, where it
     ended first, and where any piece ended first. found: as of `sum_up`. limits: symbols of the
@@ -196,7 +202,7 @@ def walk(
 
 @njit
 def settle(order: Array, length: Array, link: Array, hits: tuple[Array, Array, Array]) -> None:
-    """Hand hits down to the shorter pieces that they end with, then up to those never met.
+    """Pass hits on to the shorter pieces that end them, then to pieces never met.
 
     order: the states, the longest first. A piece that ends another is met where that one is.
     """
@@ -225,7 +231,10 @@ def sum_up_own(
     found: tuple[Array, Array, Array, Array, Array],
     limits: tuple[Integer, Integer],
 ) -> None:
-    """Sum up the automaton's own documents, once `settle` has been called. limits: as of `walk`."""
+    """Sum up the automaton's own documents, after `settle`.
+
+    limits: the last two of `walk`.
+    """
     longest_hit, place_hit, _ = hits
     least, gram = limits
     for document in range(offsets_D.size - 1):

@@ -1,4 +1,4 @@
-"""What of the near-duplicates of targets a deduplication leaves, and what they are worth.
+"""Count the near-duplicates that a deduplication leaves, and their worth.
 
 Two readings, both reported. "against the target" is the published what-if: a near-duplicate goes
 where it is a duplicate of the target itself, judged within the piece found. "in the corpus" is what
@@ -23,6 +23,7 @@ from stillage.corpus.copy_worth import Worth
 from stillage.corpus.cuts import Spans, document_pieces
 from stillage.corpus.dedup_rules import Rule
 from stillage.corpus.exact_copies import DocumentReader
+from stillage.corpus.near_counts import hits_of
 from stillage.corpus.near_documents import jaccard, ngram_set
 from stillage.corpus.pace import Tell
 from stillage.corpus.shards import ShardSet
@@ -243,10 +244,7 @@ def summary_row(
 
     exact: at distance 0; within_N: near-duplicates up to N % of the target's length, N in TENTHS.
     """
-    import pyarrow.compute as pc
-
-    hits = plain_hits(survivors.hits)
-    hits = hits.filter(pc.equal(hits["metric"], metric))  # pyright: ignore[reportAttributeAccessIssue]
+    hits = hits_of(plain_hits(survivors.hits), metric)
     relative_H = hits["distance"].to_numpy() / length
     by_model = worth.by_model(relative_H).sum(axis=1)
     mean_H = worth.by_model(relative_H).mean(axis=0)

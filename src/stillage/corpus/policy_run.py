@@ -1,4 +1,4 @@
-"""A finished scan under rules of deduplication: the survivors and their worth, as files.
+"""Apply deduplication rules to a finished scan, and write what survives.
 
 In the scan's folder `policy/`: `policy.parquet` (survivors by rule, reading, metric, target and
 distance, with their worth), `survivors.parquet` (each of them), `policy.json` (sums, and what made
@@ -55,11 +55,12 @@ class Policy:
     worth: Worth
 
 
-def judge(
+def apply_policy(
     scan_of: Scan, corpus: ShardSet, policy: Policy, progress: Progress = unseen
 ) -> dict[str, Any]:
-    """Apply each rule in both readings, and write what is left; the content of policy.json.
+    """Apply each rule in both readings, and write what is left.
 
+    Returns the content of policy.json.
     Each rule is judged on the corpus as it was. What a rule removes is found once.
     """
     out, length = scan_of.folder / FOLDER, scan_of.tokens_Nm.shape[1]
@@ -87,17 +88,18 @@ def judge(
                 Survivors(rule=rule.text, reading=reading, hits=table)
                 for reading, table in kept.items()
             ]
-        result = summary(scan_of, policy, found)
+        result = policy_facts(scan_of, policy, found)
         write_table(out / "survivors.parquet", survivor_table(found))
         rows = [worth_rows(one, length, policy.worth) for one in found]
-        write_table(out / "policy.parquet", join(rows))
+        write_table(out / "policy.parquet", join_tables(rows))
         write_json(out / "policy.json", result)
     return result
 
 
 def scanned_corpus(scan_of: Scan, place: Path | None = None) -> ShardSet:
-    """Open the shards that were scanned. place: where they lie now; None: where they lay.
+    """Open the shards that were scanned.
 
+    place: their folder now; None: the folder of the scan's plan.
     DataError where they are not those of the scan.
     """
     corpus = open_shards(place or Path(scan_of.plan.corpus))
@@ -127,7 +129,7 @@ def as_scanned(scan_of: Scan) -> Search:
     return search
 
 
-def summary(scan_of: Scan, policy: Policy, found: Sequence[Survivors]) -> dict[str, Any]:
+def policy_facts(scan_of: Scan, policy: Policy, found: Sequence[Survivors]) -> dict[str, Any]:
     """Sums of each rule and reading, and what they were made with."""
     settings, length = scan_of.plan.settings, scan_of.tokens_Nm.shape[1]
     return {
@@ -159,10 +161,10 @@ def survivor_table(found: Sequence[Survivors]) -> pa.Table:
         for at, (name, value) in enumerate((("rule", one.rule), ("reading", one.reading))):
             hits = hits.add_column(at, name, pa.array([value] * len(hits), pa.string()))
         tables.append(hits)
-    return join(tables)
+    return join_tables(tables)
 
 
-def join(tables: Sequence[pa.Table]) -> pa.Table:
+def join_tables(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables of the same columns, one after the other, with the types of the first."""
     import pyarrow as pa
 

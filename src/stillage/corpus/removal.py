@@ -115,7 +115,10 @@ def check_rule(length: int, keep: str) -> None:
 
 
 def range_cuts(joined: Joined) -> Array:
-    """Cut the corpus at documents, about RANGE tokens apart: positions, 0 and the end included."""
+    """Cut the corpus between documents, about RANGE tokens apart.
+
+    Returns positions, 0 and the end included.
+    """
     size = max(RANGE, -(-joined.tokens // RANGES))
     near = np.arange(size, joined.tokens, size)
     cuts = joined.offsets_D[np.searchsorted(joined.offsets_D, near)]
@@ -128,7 +131,7 @@ def copy_pairs(
     keep: Keep,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[Array, Array]]:
-    """Where copies of `length` tokens begin, and where what they are a copy of does (int64)."""
+    """Yield where copies of `length` tokens begin, and where their sources do (int64)."""
     open_cluster: list[Array] = []
     done = 0
     for positions_N, common_N in merged_suffixes(joined):
@@ -179,7 +182,7 @@ def store_pairs(
 def spans_of_range(
     joined: Joined, file: IO[bytes], span: tuple[int, int], length: int, keep: Keep
 ) -> Array:
-    """Spans of the documents of a range, as positions [N, 3]: start, end, start of the source."""
+    """Turn the copies in a range into spans [N, 3]: start, end, start of the source."""
     file.seek(0)
     pairs_N2 = np.frombuffer(file.read(), dtype=np.int64).reshape(-1, 2)
     if not len(pairs_N2):

@@ -1,4 +1,4 @@
-"""The compiled loop that turns copies of L tokens into spans; imported only where it runs."""
+"""Compiled loop that turns copies of L tokens into spans; imported where it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stillage.types import Array
 
 @njit
 def chain_end(copy: int, source_T: Array, first: int, starts: Array) -> int:
-    """The last of the copies from `copy` on whose sources follow each other as they do."""
+    """Find the last copy in a run of copies whose sources follow each other too."""
     while copy + 1 < len(source_T) and source_T[copy + 1] == source_T[copy] + 1:
         if len(starts):  # single tokens: what follows may belong to the next document
             here, there = first + copy + 1, source_T[copy + 1]
@@ -26,11 +26,12 @@ def chain_end(copy: int, source_T: Array, first: int, starts: Array) -> int:
 def write_spans(
     source_T: Array, first: int, length: int, is_kept: bool, starts: Array, out: Array
 ) -> int:
-    """Write (start, end, start of what is copied) of every span, as positions; how many.
+    """Write start, end and start of the source of every span; return how many.
 
-    source_T: of what the `length` tokens from here are a copy, -1: of nothing. first: the position
-    of source_T[0]. starts: where documents begin, and the end, if length is 1; else empty.
-    Of all copies that remove a token, the last names its source: its span reaches furthest.
+    All three are positions. source_T: of what the `length` tokens from here are a copy, -1: of
+    nothing. first: the position of source_T[0]. starts: where documents begin, and the end, if
+    length is 1; else empty. Of all copies that remove a token, the last names its source: its span
+    reaches furthest.
     """
     latest_T = np.full(len(source_T), -1, dtype=np.int64)  # the last copy that removes from here on
     for copy in range(len(source_T)):

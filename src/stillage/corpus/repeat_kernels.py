@@ -1,4 +1,4 @@
-"""Compiled loops over merged suffixes that find what is repeated; imported only where they run.
+"""Compiled loops that find repeats in merged suffixes; imported where they run.
 
 Suffixes that share tokens stand together. An interval is all suffixes that share the same n tokens,
 not all of which share more: the occurrences of a sequence that do not all go on alike. Intervals
@@ -19,9 +19,9 @@ SEVERAL = -1  # the occurrences have different tokens before them, or one begins
 
 
 class Walk(NamedTuple):
-    """Where the walk is: open intervals, rank of the next suffix, position of the one before."""
+    """The state of a walk over merged suffixes, kept from block to block."""
 
-    at: Array  # int64 [3]
+    at: Array  # int64 [3]: open intervals, rank of the next suffix, position of the last one
     latest_D: Array  # int64: rank of the document's last suffix in any interval; -1: none
 
 
@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
 @njit(**LOOP)
 def token_before(position: int, document: int, places: Places) -> int:
-    """The token before a position; SEVERAL, equal to nothing, where its document begins."""
+    """Read the token before a position; SEVERAL where a document begins."""
     if places.offsets_D[document] == position:
         return SEVERAL
     base = places.bases_K[part_of(position, places.firsts_K)]
@@ -55,7 +55,10 @@ def token_before(position: int, document: int, places: Places) -> int:
 
 @njit(**LOOP)
 def note_document(document: int, rank: int, depth: int, walk: Walk, stack: Open) -> None:
-    """Count a suffix of a document again in the smallest interval that also holds its last one."""
+    """Count a document's suffix as a further one in the interval that holds both.
+
+    That is the smallest open interval that also holds the document's suffix before.
+    """
     latest = walk.latest_D[document]
     walk.latest_D[document] = rank
     low, high = 0, depth  # of the intervals, those that begin at `latest` or before
@@ -80,8 +83,9 @@ def add_to_top(top: int, first: int, before: int, again: int, stack: Open) -> No
 
 @njit(**LOOP)
 def close_top(top: int, rank: int, min_count: int, stack: Open, found: Found, done: int) -> int:
-    """Write the interval that ends before `rank` if it is a maximal repeat; how many are written.
+    """Write the interval that ends before `rank` if it is a maximal repeat.
 
+    Returns how many are written now.
     To the right it is one already; to the left, where different tokens stand before it.
     """
     count = rank - stack.rank_S[top]
@@ -103,7 +107,7 @@ def walk_block(
     block: tuple[Array, Array],
     limits: tuple[int, int],
 ) -> int:
-    """Walk on over a block of merged suffixes; how many repeats were written to `found`.
+    """Walk on over a block of merged suffixes; return how many repeats were found.
 
     limits: least length and least count. A last block with one suffix that shares nothing closes
     what is open.
@@ -144,8 +148,9 @@ def walk_block(
 def count_clusters(
     block: tuple[Array, Array], length: int, at: Array, is_start_T8: Array, sizes_N: Array
 ) -> int:
-    """Mark the positions whose first `length` tokens are repeated; how many clusters have ended.
+    """Mark positions whose first `length` tokens are repeated.
 
+    Returns how many clusters have ended.
     at: size of the open cluster, and its last position. is_start_T8: a bit a position. sizes_N:
     where the sizes of clusters of two and more go.
     """

@@ -1,4 +1,4 @@
-"""All maximal repeats of a corpus: what occurs twice and more, and cannot be made longer.
+"""Find all maximal repeats of a corpus: sequences that occur twice or more.
 
 A repeat is a sequence with two occurrences or more that no token, put before or behind it, goes
 with at all of them; the borders of a document go with nothing. Occurrences may overlap, and none
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.corpus.merge import Joined, merged_suffixes
+from stillage.corpus.merge import Joined, feed_all
 from stillage.corpus.shards import ShardSet
 from stillage.errors import ConfigError
 from stillage.types import Array
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 """(suffixes done, of all)"""
 
 
-def find_repeats(
+def repeats_in_arrays(
     tokens: Array,
     offsets: Array,
     *,
@@ -64,8 +64,9 @@ def corpus_repeats(
     with_tokens: bool = False,
     progress: Progress | None = None,
 ) -> pa.Table:
-    """The same of an indexed corpus, over all shards at once; DataError where one has no index.
+    """Find the repeats of an indexed corpus, all shards as one (`repeats_in_arrays`).
 
+    DataError where a shard has no index.
     Memory: that of the merge, 8 bytes a document, and 32 for each repeat found (with `top`: for
     each of those), besides 80 for each of the longest repeat's tokens.
     """
@@ -89,12 +90,7 @@ def joined_repeats(
 ) -> pa.Table:
     """The same of parts with their suffix arrays."""
     search = RepeatSearch(joined, min_length, min_count, top)
-    done = 0
-    for block in merged_suffixes(joined):
-        search.feed(block)
-        done += len(block[0])
-        if progress is not None:
-            progress(done, joined.tokens)
+    feed_all(joined, search.feed, progress)
     return search.finish()
 
 
@@ -108,10 +104,10 @@ def check_limits(min_length: int, min_count: int, top: int) -> None:
 
 
 class RepeatSearch:
-    """Takes the merged suffixes of a corpus block by block, and gives its repeats at the end."""
+    """Finds repeats in merged suffixes that are fed block by block."""
 
     def __init__(self, joined: Joined, min_length: int, min_count: int, top: int = 0) -> None:
-        """Nothing fed yet; the limits are those of `find_repeats`."""
+        """Nothing fed yet; the limits are those of `repeats_in_arrays`."""
         from stillage.corpus.repeat_kernels import Walk
 
         self.joined = joined
@@ -125,7 +121,7 @@ class RepeatSearch:
         self.found_4N: list[Array] = []
 
     def feed(self, block: tuple[Array, Array]) -> None:
-        """Take the next suffixes: positions, and tokens shared with the one before (int64)."""
+        """Take the next suffixes: positions, and tokens shared with the last (int64)."""
         from stillage.corpus.repeat_kernels import Found, Open, walk_block
 
         most = int(self.walk.at[0]) + len(block[0])  # open intervals; so many can close
@@ -166,7 +162,7 @@ def most_frequent(found_4N: list[Array], top: int) -> Array:
 
 
 def add_tokens(table: pa.Table, joined: Joined) -> pa.Table:
-    """Add the column `tokens` (large_list<uint32>) to a table with document, start and length."""
+    """Add the column `tokens` (large_list<uint32>) to a table of repeats."""
     import pyarrow as pa
 
     document_N, start_N, length_N = (table[name].to_numpy() for name in COLUMNS[:3])

@@ -85,7 +85,7 @@ def sample_targets(
             unique_C = distinct_tokens(corpus.shards, some, rules.length)
             some = taken(some, np.flatnonzero(unique_C >= rules.unique))
             available[bucket] = len(some.place_C)
-            add_repeated(rows, corpus, drawn(corpus, some, rules), bucket, rules.seed)
+            add_repeated(rows, corpus, drawn_windows(corpus, some, rules), bucket, rules.seed)
     add_random(rows, corpus, windows_D, rules)
     rows["target"] = list(range(len(rows["tokens"])))
     about = {
@@ -125,7 +125,7 @@ def bucket_spans(rules: TargetRules) -> dict[int, tuple[int, int]]:
     return spans
 
 
-def drawn(corpus: ShardSet, windows: Windows, rules: TargetRules) -> Array:
+def drawn_windows(corpus: ShardSet, windows: Windows, rules: TargetRules) -> Array:
     """Draw per_count windows: their tokens, uint32 [n, length], in order of the draw.
 
     Each has a number that only its tokens and the seed decide; the smallest are drawn.

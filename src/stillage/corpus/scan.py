@@ -1,4 +1,4 @@
-"""Near-duplicates of targets in a whole corpus: planned, scanned part by part, counted at the end.
+"""Scan a whole corpus for near-duplicates of targets: plan, parts, final count.
 
 A folder: `plan.json` (written first), `targets.parquet` (as they were given), `parts/`, and
 `manifest.json` (written last, once every document of the corpus has been counted).
@@ -123,9 +123,9 @@ def do_scan(planned: PlannedScan, out: Path, hands: Hands) -> Mapping[str, Any]:
     Interrupted for a full disk or a killed process; DataError where the parts do not cover the
     corpus.
     """
-    with writable(out):
+    with scan_folder_writable(out):
         refuse_foreign(out)
-    with full_disk_interrupts(out), writable(out), locked(out):
+    with full_disk_interrupts(out), scan_folder_writable(out), locked(out):
         start(planned, out)
         whole = whole_parts(planned, out, hands.say)
         todo = [part for part in planned.parts if part.number not in whole]
@@ -172,7 +172,7 @@ def holds_targets(path: Path, plan: ScanPlan) -> bool:
 
 
 def whole_parts(planned: PlannedScan, out: Path, say: Callable[[str], None]) -> dict[int, int]:
-    """Which parts are there and belong to the plan, with their tokens; the others are said.
+    """List the finished parts of the plan, with their tokens; name parts to redo.
 
     ConfigError for a file that is no part: nobody may take it for one.
     """
@@ -200,7 +200,7 @@ def whole_parts(planned: PlannedScan, out: Path, say: Callable[[str], None]) -> 
 
 
 def remove_unfinished(out: Path) -> None:
-    """Remove what killed processes had not finished writing; the folder's lock is ours."""
+    """Remove files that killed processes left unfinished; call it under the lock."""
     for path in (*out.glob(".tmp-*"), *(out / PARTS).glob(".tmp-*")):
         remove(path)
 
@@ -223,7 +223,7 @@ def scan_parts(
 
 
 def useful_jobs(tokens: int) -> int:
-    """How many processes so many tokens are worth: each compiles its search for seconds."""
+    """Choose how many processes pay off: each needs seconds to compile its search."""
     return min(cores(), max(1, tokens // TOKENS_A_PROCESS))
 
 
@@ -233,7 +233,7 @@ def cores() -> int:
 
 
 def cover(planned: PlannedScan, out: Path) -> dict[str, Any]:
-    """Count what the parts say they read, against the shards. DataError where it differs.
+    """Check that the parts cover the corpus. DataError where the counts differ.
 
     Returns the manifest.
     """
@@ -268,7 +268,7 @@ def cover(planned: PlannedScan, out: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def writable(out: Path) -> Iterator[None]:
+def scan_folder_writable(out: Path) -> Iterator[None]:
     """Say in three lines where the folder cannot be written."""
     try:
         yield

@@ -18,7 +18,7 @@ import numpy as np
 
 from stillage.corpus.scan_parts import Part
 from stillage.errors import DataError
-from stillage.run.folder import atomic
+from stillage.run.folder import write_table
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class PartFacts:
     rows: int
 
 
-def schema() -> pa.Schema:
+def hits_schema() -> pa.Schema:
     """The columns of the rows, the metric as a dictionary."""
     import pyarrow as pa
 
@@ -63,20 +63,14 @@ def part_path(folder: Path, number: int) -> Path:
     return folder / PARTS / f"part-{number:06d}.parquet"
 
 
-def write_part(folder: Path, rows: pa.Table, facts: PartFacts) -> None:
+def write_scan_part(folder: Path, rows: pa.Table, facts: PartFacts) -> None:
     """Write a part atomically; equal rows and facts give equal bytes."""
-    import pyarrow.parquet as pq
-
-    text = json.dumps({**asdict(facts), "digest": digest(rows, facts)}, sort_keys=True)
-    with (
-        atomic(part_path(folder, facts.part.number)) as temporary,
-        pq.ParquetWriter(temporary, schema(), compression="zstd", store_schema=False) as writer,
-    ):
-        writer.write_table(rows)
-        writer.add_key_value_metadata({KEY: text})
+    assert rows.schema.equals(hits_schema(), check_metadata=True)
+    text = json.dumps({**asdict(facts), "digest": part_digest(rows, facts)}, sort_keys=True)
+    write_table(part_path(folder, facts.part.number), rows, {KEY: text.encode()})
 
 
-def digest(rows: pa.Table, facts: PartFacts) -> str:
+def part_digest(rows: pa.Table, facts: PartFacts) -> str:
     """The sha256 of facts and rows."""
     found = hashlib.sha256(json.dumps(asdict(facts), sort_keys=True).encode())
     for name in COLUMNS:
@@ -86,7 +80,7 @@ def digest(rows: pa.Table, facts: PartFacts) -> str:
 
 
 def read_part(folder: Path, number: int) -> tuple[PartFacts, pa.Table]:
-    """Read a part, every byte of it checked. DataError where it is damaged or none of ours."""
+    """Read a part and check all of it. DataError: damaged, or no part of a scan."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -101,18 +95,22 @@ def read_part(folder: Path, number: int) -> tuple[PartFacts, pa.Table]:
         about = json.loads(text)
         said = about.pop("digest")
         facts = PartFacts(**{**about, "part": Part(**about["part"])})
-        if rows.schema != schema() or len(rows) != facts.rows or digest(rows, facts) != said:
+        if (
+            rows.schema != hits_schema()
+            or len(rows) != facts.rows
+            or part_digest(rows, facts) != said
+        ):
             raise DataError(what, f"{path}: its rows are not those that were written", fix)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(what, f"{path}: {' '.join(str(error).split())[:200]}", fix) from error
     return facts, rows
 
 
-def join(tables: Iterable[pa.Table]) -> pa.Table:
+def join_hits(tables: Iterable[pa.Table]) -> pa.Table:
     """One table of the rows of many; of none, an empty one with its columns."""
     import pyarrow as pa
 
-    return pa.concat_tables([schema().empty_table(), *tables]).unify_dictionaries()
+    return pa.concat_tables([hits_schema().empty_table(), *tables]).unify_dictionaries()
 
 
 def of_metric(rows: pa.Table, metric: str) -> pa.Table:

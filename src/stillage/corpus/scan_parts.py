@@ -59,7 +59,7 @@ def cut(offsets_D: Array, tokens_per_part: int) -> Iterator[tuple[int, int]]:
         first = end
 
 
-def drawn(seed: int, share: float, first: int, end: int) -> Array:
+def is_in_sample(seed: int, share: float, first: int, end: int) -> Array:
     """Which of the documents first to end - 1 of a corpus a sample holds: a bool each.
 
     Each is drawn with probability `share`, independently; document d takes the d-th number of the
@@ -86,7 +86,7 @@ def extent(corpus: ShardSet, seed: int, share: float) -> Extent:
     """Count the documents and tokens of a corpus, or of a sample of it."""
     counts = [
         np.diff(shard.offsets_D)[
-            drawn(seed, share, shard.first_document, shard.first_document + shard.documents)
+            is_in_sample(seed, share, shard.first_document, shard.first_document + shard.documents)
         ]
         for shard in corpus.shards
     ]

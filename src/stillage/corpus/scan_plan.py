@@ -1,4 +1,4 @@
-"""What decides a scan: settings, targets and shards; written first, compared at a restart."""
+"""The plan of a scan: settings, targets and shards, compared at a restart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ELSEWHERE = "Choose another --out, or remove that folder and start again."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanSettings:
-    """What is looked for, and in how much of the corpus; ConfigError for what cannot be."""
+    """Settings that decide what a scan finds. ConfigError for impossible values."""
 
     max_distance: int
     metric: Metric = "levenshtein"
@@ -146,7 +146,7 @@ def read_plan(folder: Path) -> ScanPlan:
 
 
 def refuse_other_plan(found: ScanPlan, asked: ScanPlan, folder: Path) -> None:
-    """Refuse to continue a scan with what does not belong to it. ConfigError says what."""
+    """Refuse to continue a scan under another plan. ConfigError lists what differs."""
     if found.hash == asked.hash:
         return
     old, new = asdict(found.settings), asdict(asked.settings)

@@ -76,7 +76,7 @@ def on_processes(parts: Sequence[Part], job: ScanJob, jobs: int, heard: Heard) -
     ends, no process is left; what they had finished is there.
     """
     waiting = deque(parts)
-    workers = [launch(job) for _ in range(min(jobs, len(waiting)))]
+    workers = [start_worker(job) for _ in range(min(jobs, len(waiting)))]
     try:
         with selectors.DefaultSelector() as busy:
             for worker in workers:
@@ -93,10 +93,10 @@ def on_processes(parts: Sequence[Part], job: ScanJob, jobs: int, heard: Heard) -
                         busy.unregister(key.fileobj)
                     heard(facts)
     finally:
-        end(workers)
+        end_workers(workers)
 
 
-def launch(job: ScanJob) -> Worker:
+def start_worker(job: ScanJob) -> Worker:
     """Start a process, in a session of its own: Ctrl-C does not reach it."""
     words = [str(job.folder), str(job.corpus), str(os.getpid())]
     process = subprocess.Popen(
@@ -109,7 +109,7 @@ def launch(job: ScanJob) -> Worker:
     return Worker(process=process)
 
 
-def end(workers: Sequence[Worker]) -> None:
+def end_workers(workers: Sequence[Worker]) -> None:
     """End processes at once: a part in hand is lost whole."""
     for worker in workers:
         worker.process.terminate()

@@ -66,7 +66,7 @@ def cluster(address: str, jobs: int) -> Iterator[Any]:
 
 
 def check_address(address: str) -> None:
-    """Refuse an address where nobody answers: ray itself would try it for many minutes."""
+    """Refuse an address where nobody answers; ray itself would try for many minutes."""
     if address == AUTO:
         return
     try:
@@ -103,13 +103,13 @@ def on_ray(
             running += [task.remote(job, plan_hash, waiting.popleft()) for _ in range(room)]
             done, running = ray.wait(running, num_returns=1, timeout=1.0)
             for ready in done:
-                heard(facts_in(answer(ray, ready)))
+                heard(facts_in(task_answer(ray, ready)))
     finally:
         for left in running:
             ray.cancel(left, force=True)
 
 
-def answer(ray: Any, ready: Any) -> dict[str, Any]:  # noqa: ANN401 - ray's own
+def task_answer(ray: Any, ready: Any) -> dict[str, Any]:  # noqa: ANN401 - ray's own
     """What a task said. Interrupted where ray gave it up."""
     errors = ray.exceptions
     try:

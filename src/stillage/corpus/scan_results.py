@@ -1,4 +1,4 @@
-"""A finished scan, read back: what was looked for, what was found, how much was read."""
+"""Read a finished scan: its targets, its hits, and how much was scanned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillage.corpus.scan import MANIFEST
-from stillage.corpus.scan_part_file import in_order, join, read_part
+from stillage.corpus.scan_part_file import in_order, join_hits, read_part
 from stillage.corpus.scan_plan import TARGETS, ScanPlan, read_plan, targets_hash
 from stillage.corpus.targets import read_targets
 from stillage.errors import DataError
@@ -66,7 +66,7 @@ def read_scan(folder: Path) -> Scan:
             values = f"part {number} of {folder}"
             raise DataError("A part belongs to another scan.", values, fix)
         tables.append(rows)
-    hits = join(tables)
+    hits = join_hits(tables)
     if len(hits) != sum(manifest["found"].values()):
         values = f"{len(hits)} rows; manifest: {manifest['found']}"
         raise DataError("The parts are not those that were counted.", values, fix)

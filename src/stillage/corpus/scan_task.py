@@ -1,4 +1,4 @@
-"""One task of a scan: the documents of a part, every target, one file. Pure but for that file.
+"""One task of a scan: search one part for all targets, and write its file.
 
 Whoever runs it, and however often, writes the same bytes.
 """
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stillage.corpus.scan_part_file import PartFacts, schema, write_part
-from stillage.corpus.scan_parts import Part, drawn
+from stillage.corpus.scan_part_file import PartFacts, hits_schema, write_scan_part
+from stillage.corpus.scan_parts import Part, is_in_sample
 from stillage.corpus.scan_plan import TARGETS, ScanPlan, ScanSettings, read_plan, targets_hash
 from stillage.corpus.targets import read_targets
 from stillage.corpus.token_file import TokenFile, open_tokens
@@ -101,7 +101,7 @@ class Scanner:
         file, settings = self.shard(part.shard), self.plan.settings
         before = self.plan.first_documents[part.shard] + part.first
         chosen = np.flatnonzero(
-            drawn(settings.seed, settings.sample, before, before + part.end - part.first)
+            is_in_sample(settings.seed, settings.sample, before, before + part.end - part.first)
         )
         tokens_T, offsets_D = documents_of(file, part, chosen)
         rows = self.rows(tokens_T, offsets_D, chosen + before)
@@ -112,7 +112,7 @@ class Scanner:
             tokens=len(tokens_T),
             rows=len(rows),
         )
-        write_part(self.job.folder, rows, facts)
+        write_scan_part(self.job.folder, rows, facts)
         release(file.tokens_T)
         return facts
 
@@ -121,21 +121,22 @@ class Scanner:
         from stillage.corpus.fuzzy import scan_with_plan
 
         if not len(numbers_D):
-            return schema().empty_table()
+            return hits_schema().empty_table()
         kept = self.plan.settings.suppress_overlaps
         found = scan_with_plan(tokens_T, offsets_D, self.near, suppress_overlaps=kept)
         return numbered(found, numbers_D)
 
 
 def release(tokens_T: Array) -> None:
-    """Give back the memory that mapped tokens took as they were read; they can be read again."""
+    """Free the memory of mapped tokens that were read; they can be read again."""
     if isinstance(tokens_T.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         tokens_T.base.madvise(mmap.MADV_DONTNEED)
 
 
 def documents_of(file: TokenFile, part: Part, chosen: Array) -> tuple[Array, Array]:
-    """Some documents of a part as tokens and offsets: all as they lie in the file, or a copy.
+    """Take some documents of a part: tokens and offsets.
 
+    All of them are a view of the file, fewer a copy.
     chosen: their numbers, rising, counted from the part's first.
     """
     offsets_D = file.offsets_D[part.first : part.end + 1]
@@ -155,7 +156,9 @@ def numbered(rows: pa.Table, numbers_D: Array) -> pa.Table:
     numbers = pa.array(numbers_D[rows["document"].to_numpy()], pa.int64())
     named = rows.set_column(place, "document", numbers)
     metrics = named["metric"].dictionary_encode()
-    return named.set_column(named.column_names.index("metric"), "metric", metrics).cast(schema())
+    return named.set_column(named.column_names.index("metric"), "metric", metrics).cast(
+        hits_schema()
+    )
 
 
 @lru_cache(maxsize=1)

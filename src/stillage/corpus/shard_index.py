@@ -62,7 +62,8 @@ def open_index(shard: Shard) -> ShardIndex:
     }:
         values = (
             f"{path} is of a shard with sha256 {about.get('sha256', 'unknown')[:12]} "
-            f"({tensors['suffixes'].shape[0]} tokens); {shard.path.name}: {shard.sha256[:12]} ({tokens})"
+            f"({tensors['suffixes'].shape[0]} tokens); "
+            f"{shard.path.name}: {shard.sha256[:12]} ({tokens})"
         )
         raise DataError("The index and the shard do not belong together.", values, fix)
     return ShardIndex(
@@ -104,7 +105,7 @@ def index_shards(
             shard, result = _next(results, beat, done)
             if isinstance(result, Exception):
                 raise result
-            write_index(shard, *result)
+            write_shard_index(shard, *result)
             del result  # the next thread begins with free memory
             done += len(shard.tokens_T)
             if number + jobs < len(threads):
@@ -141,7 +142,7 @@ def build_index(shard: Shard) -> tuple[Array, Array]:
     return suffix_array(np.asarray(shard.tokens_T), shard.offsets_D)
 
 
-def write_index(shard: Shard, suffixes_T: Array, lcp_T: Array) -> None:
+def write_shard_index(shard: Shard, suffixes_T: Array, lcp_T: Array) -> None:
     """Write the index of a shard, atomically."""
     arrays = {"suffixes": suffixes_T, "lcp": lcp_T}
     shapes = {name: (array.dtype, array.shape) for name, array in arrays.items()}

@@ -1,8 +1,8 @@
-"""Token shards: a tokenised corpus in files of a size that one machine handles well.
+"""Token shards: a tokenised corpus in files of a handy size.
 
-A folder: `manifest.json` (written last), and for each shard `shard-00000.safetensors` (`token_file`)
-and `shard-00000.documents.parquet` (id, source, line of each document). Documents are numbered
-through all shards, in order.
+A folder: `manifest.json` (written last), and for each shard two files: `shard-00000.safetensors`
+(`token_file`) and `shard-00000.documents.parquet` (id, source, line of each document). Documents
+are numbered through all shards, in order.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = "stillage shards 1"
+SHARD_FORMAT = "stillage shard 1"
 MANIFEST = "manifest.json"
 
 
@@ -69,7 +70,7 @@ def open_shards(folder: Path) -> ShardSet:
     DataError where the manifest is missing (tokenising was not finished) or a shard is missing, cut
     short, or does not hold what the manifest says.
     """
-    manifest = read_manifest(folder)
+    manifest = read_shards_manifest(folder)
     shards, first = [], 0
     for entry in manifest["shards"]:
         path = folder / f"{entry['name']}.safetensors"
@@ -99,7 +100,7 @@ def open_shards(folder: Path) -> ShardSet:
     )
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_shards_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a corpus. DataError where there is none, or another file's."""
     path = folder / MANIFEST
     if not path.is_file():
@@ -116,6 +117,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         values, fix = f"{path}: format {given}", "Give the OUT of `stillage corpus tokenize`."
         raise DataError("The folder does not hold token shards.", values, fix)
     return manifest
+
+
+def shard_about(vocab_size: int, tokenizer: str, first_document: int) -> dict[str, Any]:
+    """Make the metadata of a shard's file of tokens."""
+    return {
+        "format": SHARD_FORMAT,
+        "vocab_size": vocab_size,
+        "tokenizer": tokenizer,
+        "first_document": first_document,
+    }
 
 
 def document_table(corpus: ShardSet, shard: Shard) -> pa.Table:

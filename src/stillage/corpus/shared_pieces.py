@@ -23,7 +23,7 @@ NOT_THERE = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What each of D documents shares with the other set. Lengths and places in symbols.
+    """What each of D documents shares with the other set, counted in symbols.
 
     Of several longest pieces, it is the first in the document, and the first place of that on the
     other side. A piece never crosses from one document into the next, on neither side.
@@ -64,7 +64,9 @@ class PieceIndex:
         targets, after = np.empty(slots, dtype=np.int32), np.empty(slots, dtype=np.int64)
         symbols_T = np.ascontiguousarray(symbols_T, dtype=np.int64)
         states, moves = (length, link, end, heads), (keys, targets, after)
-        states_in_all = piece_kernels.build(symbols_T, self.offsets_D, states, moves, self.state_T)
+        states_in_all = piece_kernels.build_automaton(
+            symbols_T, self.offsets_D, states, moves, self.state_T
+        )
         length, link, end = length[:states_in_all], link[:states_in_all], end[:states_in_all]
         self.automaton = (length, link, end, keys, targets)
         self.hits = (
@@ -84,7 +86,7 @@ class PieceIndex:
         return _shared(found)
 
     def finish(self) -> Shared:
-        """What the indexed documents share with all that was read. Call it once, at the end."""
+        """Sum up what the indexed documents share with all that was read; call it once."""
         length, link, *_ = self.automaton
         order = np.argsort(length, kind="stable")[::-1]
         self.kernels.settle(order, length, link, self.hits)

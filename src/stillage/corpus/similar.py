@@ -1,4 +1,4 @@
-"""The report called self-similar: positions whose first L tokens also begin elsewhere.
+"""Self-similarity of a corpus: sequences of L tokens that occur more than once.
 
 A cluster is all positions that share their next L tokens; every shift of a longer repeat is a
 cluster of its own. A cluster is counted once, whole, wherever the shards are cut.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillage.corpus.merge import Joined, merged_suffixes
+from stillage.corpus.merge import Joined, feed_all
 from stillage.corpus.repeats import Progress, check_limits
 from stillage.corpus.shards import ShardSet
 from stillage.types import Array
@@ -60,17 +60,12 @@ def corpus_similar(corpus: ShardSet, length: int, progress: Progress | None = No
 def joined_similar(joined: Joined, length: int, progress: Progress | None = None) -> Similar:
     """The same of parts with their suffix arrays."""
     count = ClusterCount(joined, length)
-    done = 0
-    for block in merged_suffixes(joined):
-        count.feed(block)
-        done += len(block[0])
-        if progress is not None:
-            progress(done, joined.tokens)
+    feed_all(joined, count.feed, progress)
     return count.finish()
 
 
 class ClusterCount:
-    """Takes the merged suffixes of a corpus block by block, and gives the report at the end."""
+    """Counts clusters in merged suffixes that are fed block by block."""
 
     def __init__(self, joined: Joined, length: int) -> None:
         """Nothing fed yet."""
@@ -81,7 +76,7 @@ class ClusterCount:
         self.sizes: Counter[int] = Counter()
 
     def feed(self, block: tuple[Array, Array]) -> None:
-        """Take the next suffixes: positions, and tokens shared with the one before (int64)."""
+        """Take the next suffixes: positions, and tokens shared with the last (int64)."""
         from stillage.corpus.repeat_kernels import count_clusters
 
         sizes_N = np.empty(len(block[0]), dtype=np.int64)

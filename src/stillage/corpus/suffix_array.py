@@ -49,7 +49,9 @@ def suffix_array(
     width, element = _width(int(rank_V.max()))
     digits = -(-(len(starts_D) - 2).bit_length() // (8 * width))  # that tell documents apart
     elements_E = np.empty(len(tokens_T) + (len(starts_D) - 1) * (1 + digits), dtype=element)
-    kernels.lay_out(tokens_T, starts_D, rank_V.astype(element), (digits, 8 * width), elements_E)
+    kernels.fill_elements(
+        tokens_T, starts_D, rank_V.astype(element), (digits, 8 * width), elements_E
+    )
     order_S = sort_bytes(_as_bytes(elements_E, width), largest)
     count = len(elements_E)
     if width > 1:
@@ -65,7 +67,7 @@ def suffix_array(
     else:
         suffixes_T = np.empty(len(tokens_T), dtype=kind)
         lcp_T = np.empty(len(tokens_T), dtype=np.uint32)
-    kernels.gather(order_E, found_E2, suffixes_T, lcp_T)
+    kernels.sorted_suffixes(order_E, found_E2, suffixes_T, lcp_T)
     return suffixes_T, lcp_T
 
 

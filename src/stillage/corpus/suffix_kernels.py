@@ -17,7 +17,7 @@ AHEAD = 16  # reads announced before their turn
 
 
 @compiled
-def lay_out(
+def fill_elements(
     tokens_T: Array, offsets_D: Array, rank_V: Array, number: tuple[int, int], elements_E: Array
 ) -> None:
     """Fill in the elements: documents, each with its border: a 0 and its number.
@@ -101,7 +101,7 @@ def measure_prefixes(
 
 
 @compiled
-def gather(order_E: Array, found_E2: Array, suffixes_T: Array, lcp_T: Array) -> None:
+def sorted_suffixes(order_E: Array, found_E2: Array, suffixes_T: Array, lcp_T: Array) -> None:
     """Put tokens and shared prefixes in sorted order; borders fall out.
 
     suffixes_T may begin where order_E does, with integers of equal width.

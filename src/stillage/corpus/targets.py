@@ -16,7 +16,7 @@ import numpy as np
 from stillage.corpus.lines import text_lines
 from stillage.corpus.token_file import LARGEST_VOCABULARY
 from stillage.errors import DataError
-from stillage.run.folder import atomic
+from stillage.run.folder import write_table
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -80,16 +80,7 @@ def target_table(rows: Mapping[str, Sequence[Any]], about: Mapping[str, object])
 
 def write_targets(path: Path, table: pa.Table) -> None:
     """Write a table of targets, atomically; equal ones give equal bytes."""
-    import pyarrow.parquet as pq
-
-    with (
-        atomic(path) as temporary,
-        pq.ParquetWriter(
-            temporary, table.schema.remove_metadata(), compression="zstd", store_schema=False
-        ) as writer,
-    ):
-        writer.write_table(table.replace_schema_metadata(None))
-        writer.add_key_value_metadata(table.schema.metadata)
+    write_table(path, table.replace_schema_metadata(None), table.schema.metadata)
 
 
 def about_targets(table: pa.Table) -> dict[str, Any]:

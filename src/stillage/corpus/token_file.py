@@ -75,7 +75,7 @@ def write_batches(
         for ids, lengths_D in batches:
             first, many = len(offsets) - 1, len(lengths_D)
             which = f"document {first}" if many == 1 else f"documents {first} to {first + many - 1}"
-            check_ids(ids, vocab_size, which)
+            check_token_ids(ids, vocab_size, which)
             handle.write(np.ascontiguousarray(ids, dtype=kind).data)
             offsets.frombytes((total + np.cumsum(lengths_D, dtype=np.int64)).tobytes())
             total += len(ids)
@@ -162,7 +162,7 @@ def map_tensor(path: Path, tensor: Tensor) -> Array:
     return np.memmap(path, dtype=tensor.kind, mode="r", offset=tensor.start, shape=tensor.shape)
 
 
-def check_ids(ids: Array, vocab_size: int, name: str) -> None:
+def check_token_ids(ids: Array, vocab_size: int, name: str) -> None:
     """Refuse an id that the vocabulary does not have. name: what the ids are."""
     if len(ids) and (ids.min() < 0 or ids.max() >= vocab_size):
         values = f"{name}: ids from {ids.min()} to {ids.max()}; vocabulary: {vocab_size}"

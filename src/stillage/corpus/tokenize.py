@@ -26,7 +26,13 @@ from stillage.corpus.document_stream import (
 )
 from stillage.corpus.encode import Encoding
 from stillage.corpus.rows import TxtMode
-from stillage.corpus.shards import FORMAT, MANIFEST, open_shards, read_manifest
+from stillage.corpus.shards import (
+    FORMAT,
+    MANIFEST,
+    open_shards,
+    read_shards_manifest,
+    shard_about,
+)
 from stillage.corpus.sources import Source, folder_and_part, open_source
 from stillage.corpus.token_file import token_type, write_batches
 from stillage.corpus.unfinished import (
@@ -69,16 +75,16 @@ def tokenize(
     a document or more than max_bad bad rows, Interrupted (Stopped) once a signal has come.
     """
     token_type(rules.encoding.vocab_size)
-    check_rules(rules, running)
+    check_running(rules, running)
     check_out(out, [folder_and_part(source)[0] for source in sources])
     with writable(out):
         opened = open_sources(sources, rules)
         plan = plan_of(opened, rules)
         if (out / MANIFEST).is_file():
-            check_same(out, read_manifest(out), plan)
+            check_same(out, read_shards_manifest(out), plan)
             open_shards(out)  # refuses what was removed or cut since
             remove(out / UNFINISHED)
-            return read_manifest(out)
+            return read_shards_manifest(out)
         with locked(out / UNFINISHED):
             try:
                 return make_missing(opened, out, plan, rules, running)
@@ -89,7 +95,7 @@ def tokenize(
                 raise
 
 
-def check_rules(rules: TokenizeRules, running: Running) -> None:
+def check_running(rules: TokenizeRules, running: Running) -> None:
     """Refuse numbers without meaning."""
     least = {
         "shard_tokens": (rules.shard_tokens, 1),
@@ -177,7 +183,7 @@ def make_missing(
     not_read = {name: rows for source in sources for name, rows in source.unread.items()}
     write_manifest(out, {**plan, "not_read": not_read}, done)
     remove(out / UNFINISHED)
-    return read_manifest(out)
+    return read_shards_manifest(out)
 
 
 def write_shard(
@@ -186,8 +192,7 @@ def write_shard(
     """Write the next shard: tokens, where its documents came from, that it is whole."""
     name, first = shard_name(len(done)), sum(shard.documents for shard in done)
     vocab_size, contents = rules.encoding.vocab_size, Contents()
-    about = {"format": "stillage shard 1", "vocab_size": vocab_size}
-    about |= {"tokenizer": rules.tokenizer, "first_document": first}
+    about = shard_about(vocab_size, rules.tokenizer, first)
     path = out / f"{name}.safetensors"
     batches = shard_batches(stream, rules.shard_tokens, contents)
     documents, tokens = write_batches(path, batches, vocab_size=vocab_size, about=about)

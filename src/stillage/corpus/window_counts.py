@@ -76,7 +76,7 @@ def counted_windows(
         count_C=np.concatenate([part.count_C for part in parts]),
         hash_C=np.concatenate([part.hash_C for part in parts]),
     )
-    together = alone if single else merged(corpus.shards, alone, length)
+    together = alone if single else merged_windows(corpus.shards, alone, length)
     inside = (together.count_C >= span[0]) & (together.count_C <= span[1])
     return taken(together, np.flatnonzero(inside))
 
@@ -88,7 +88,7 @@ def shard_windows(
     marks_T: Array,
     hash_bits: int,
 ) -> Windows:
-    """The distinct windows of one shard that may qualify (`window_kernels.collect`).
+    """Find a shard's distinct windows that may qualify (`kernels.collect_windows`).
 
     opened: the shard, its index, its number.
     """
@@ -97,9 +97,9 @@ def shard_windows(
     shard, index, number = opened
     sorted_T = np.asarray(index.suffixes_T), np.asarray(index.lcp_T)
     empty = np.zeros(0, dtype=np.int64)
-    found = kernels.collect(*sorted_T, length, span, marks_T, empty, empty)
+    found = kernels.collect_windows(*sorted_T, length, span, marks_T, empty, empty)
     place_C, count_C = np.empty(found, dtype=np.int64), np.empty(found, dtype=np.int64)
-    kernels.collect(*sorted_T, length, span, marks_T, place_C, count_C)
+    kernels.collect_windows(*sorted_T, length, span, marks_T, place_C, count_C)
     hash_C = np.empty(found, dtype=np.uint64)
     kernels.hash_windows(np.asarray(shard.tokens_T), place_C, length, hash_C)
     return Windows(
@@ -120,7 +120,7 @@ def taken(windows: Windows, rows: Array) -> Windows:
     )
 
 
-def merged(shards: tuple[Shard, ...], windows: Windows, length: int) -> Windows:
+def merged_windows(shards: tuple[Shard, ...], windows: Windows, length: int) -> Windows:
     """Add up the counts of equal windows of different shards."""
     if not len(windows.hash_C):
         return windows

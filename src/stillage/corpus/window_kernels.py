@@ -75,7 +75,7 @@ def pass_over(
 
 
 @compiled
-def collect(
+def collect_windows(
     suffixes_T: Array,
     lcp_T: Array,
     length: int,

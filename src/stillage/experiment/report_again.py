@@ -37,7 +37,7 @@ def report_again(context: Context, say: Callable[[str], None], *, only_say: bool
     finished or damaged, naming all of them and the command that does them.
     """
     run = context.run
-    check_settings(context)
+    check_same_stages(context)
     check_store(run)
     check_free(run)
     names = stage_names(context)
@@ -58,7 +58,7 @@ def report_again(context: Context, say: Callable[[str], None], *, only_say: bool
             write_text(run / "config.yaml", text)
 
 
-def check_settings(context: Context) -> None:
+def check_same_stages(context: Context) -> None:
     """DataError without a run; ConfigError where the settings would change its stages."""
     run = context.run
     before = earlier_config(run)

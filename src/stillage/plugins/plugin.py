@@ -132,7 +132,7 @@ def beside(table: dict[str, Any], new: Mapping[str, Any], path: Path, kind: str)
 
 
 @contextmanager
-def merged(plugin: Plugin) -> Iterator[None]:
+def plugged_in(plugin: Plugin) -> Iterator[None]:
     """Let all that a plugin adds be named like the package's own while the body runs."""
     ours: dict[str, dict[str, Any]] = {"METHODS": METHODS, "ATTACKS": ATTACKS, "MEASURES": MEASURES}
     with ExitStack() as stack:
@@ -160,7 +160,7 @@ def plugged(paths: Sequence[Path]) -> Iterator[tuple[Plugin, ...]]:
         plugins = []
         for path in paths:
             plugins.append(load(path))
-            stack.enter_context(merged(plugins[-1]))
+            stack.enter_context(plugged_in(plugins[-1]))
         try:
             yield tuple(plugins)
         except UserError:

@@ -1,4 +1,4 @@
-"""Near-duplicates by distance: each bucket with its band, and what each rule leaves."""
+"""Figures of near-duplicates by distance, for each bucket and each rule."""
 
 from __future__ import annotations
 

@@ -74,11 +74,12 @@ def rules_table(view: CorpusView, bucket: str) -> Table | None:
 def rules_note(view: CorpusView) -> str:
     """Say how the tables of rules were made."""
     return (
-        f"Per target, within {NAMES[view.metrics[0]]} distance {view.most}; keep {view.keep}. “in the "
-        "corpus”: the rule was applied to all documents, and what it leaves scanned again; a piece "
-        "that was cut may be found again, farther away. “against the target”: a near-duplicate goes "
-        "where it is a duplicate of the target itself. Worth: exact copies and near-duplicates "
-        "together, the mean over models, and the least and most of them; a range, no interval."
+        f"Per target, within {NAMES[view.metrics[0]]} distance {view.most}; keep {view.keep}. "
+        "“in the corpus”: the rule was applied to all documents, and what it leaves scanned again; "
+        "a piece that was cut may be found again, farther away. “against the target”: a "
+        "near-duplicate goes where it is a duplicate of the target itself. Worth: exact copies and "
+        "near-duplicates together, the mean over models, and the least and most of them; a range, "
+        "no interval."
     )
 
 

@@ -1,4 +1,4 @@
-"""What the report of a scan shows: counts with intervals, before and after each rule.
+"""The numbers of a scan's report: counts with intervals, before and after rules.
 
 Read from a finished scan and, where `stillage corpus policy` was called, its folder `policy/`.
 """
@@ -94,7 +94,7 @@ class CorpusView:
         return next(r for r in rest.apart if (r["metric"], r["bucket"]) == (metric, bucket))
 
 
-def read_corpus(folder: Path, level: float = 0.95) -> CorpusView:
+def read_corpus_view(folder: Path, level: float = 0.95) -> CorpusView:
     """Read a finished scan and what rules leave of it. DataError: not finished."""
     scan, judged, left = read_scan(folder), {}, None
     if (folder / POLICY / "policy.json").is_file():
@@ -125,7 +125,10 @@ def corpus_view(
                 parts.append((rule, reading, words, chosen))
     rests = [
         Rest(
-            rule=rule, reading=reading, words=words, **counted(scan, hits, found_T, scanned, level)
+            rule=rule,
+            reading=reading,
+            words=words,
+            **counted_hits(scan, hits, found_T, scanned, level),
         )
         for rule, reading, words, hits in parts
     ]
@@ -141,7 +144,7 @@ def corpus_view(
     )
 
 
-def counted(
+def counted_hits(
     scan: Scan, hits: pa.Table, found_T: Array, scanned: Scanned, level: float
 ) -> dict[str, Any]:
     """Count hits, without the targets' own places: hits, counts and apart of a Rest."""

@@ -1,4 +1,4 @@
-"""The sentences of a scan's report: what was found, how much was read, what is not known."""
+"""The sentences of a scan's report: what was found, what was read, what is open."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Candidate:
     is_audited: bool = True
 
 
-def candidates(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
+def compared_runs(folders: Sequence[Path]) -> tuple[list[Candidate], list[Path]]:
     """Sort folders and the points of grids into finished runs and unfinished ones.
 
     A run is finished when its audit is. One that asks for no audit, or any where no run was

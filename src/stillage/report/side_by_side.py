@@ -14,7 +14,7 @@ from stillage.report.cells import thousands
 from stillage.report.finished_runs import (
     METRICS,
     Candidate,
-    candidates,
+    compared_runs,
     primary,
     quality_results,
     record_values,
@@ -70,7 +70,7 @@ def side_by_side(
     variants, a pair that cannot be compared, or a model or attack that was not audited; otherwise
     that is said, and what can be compared is.
     """
-    found, unfinished = candidates(folders)
+    found, unfinished = compared_runs(folders)
     named = variants(found, least=2 if is_strict else 1)
     model = model or compared_model(found)
     audited = {name: runs for name, runs in named.items() if all(one.is_audited for one in runs)}

@@ -123,12 +123,22 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is what its writer made
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet table atomically; equal tables give equal bytes."""
+def write_table(
+    path: Path, table: pa.Table, about: Mapping[str, str] | Mapping[bytes, bytes] | None = None
+) -> None:
+    """Write a Parquet table atomically; equal tables give equal bytes.
+
+    about: metadata of the file, besides those of the table's schema.
+    """
     import pyarrow.parquet as pq
 
-    with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", store_schema=False)
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(temporary, table.schema, compression="zstd", store_schema=False) as writer,
+    ):
+        writer.write_table(table)
+        if about:
+            writer.add_key_value_metadata(dict(about))
 
 
 def read_table(path: Path) -> pa.Table:

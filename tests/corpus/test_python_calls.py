@@ -13,7 +13,7 @@ import pytest
 from make_shards import make_shards
 
 import stillage as st
-from stillage.corpus.scan_part_file import schema
+from stillage.corpus.scan_part_file import hits_schema
 from stillage.errors import ConfigError, DataError
 
 
@@ -28,7 +28,7 @@ TEXTS = ["a b c d e f g", "", "x a b C d e", "a b c d"]
 
 def rows(*given: object, **settings: object) -> list[tuple[object, ...]]:
     table = st.corpus.find_near(*given, **settings)  # pyright: ignore[reportArgumentType]
-    assert table.schema == schema()
+    assert table.schema == hits_schema()
     return [tuple(row.values()) for row in table.to_pylist()]
 
 

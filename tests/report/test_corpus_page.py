@@ -16,8 +16,8 @@ from fixture_scan import EACH, MOST
 
 from stillage.cli import main
 from stillage.corpus.copy_worth import published_worth
-from stillage.report.corpus_report import write_corpus_report
-from stillage.report.corpus_view import read_corpus
+from stillage.report.corpus_page import write_corpus_report
+from stillage.report.corpus_view import read_corpus_view
 from stillage.report.corpus_words import amount
 from stillage.run.folder import read_json, read_table, write_json
 
@@ -40,7 +40,7 @@ def text_of(folder: Path) -> str:
 
 
 def test_numbers_are_those_of_the_hits(scan: Path) -> None:
-    found = fixture_scan.distances_of(read_corpus(scan).scan.hits)
+    found = fixture_scan.distances_of(read_corpus_view(scan).scan.hits)
     rows = read_table(scan / "report" / "near_counts.parquet").to_pylist()
     for row in (row for row in rows if row["rule"] == "none" and row["bucket"] == "50"):
         each = [found[target, row["metric"]] for target in range(EACH, 2 * EACH)]
@@ -72,7 +72,7 @@ def test_tables_are_there_as_csv_too(scan: Path) -> None:
 
 
 def test_the_first_screen_says_what_was_found_and_that_nothing_was_missed(scan: Path) -> None:
-    view, said = read_corpus(scan), text_of(scan)
+    view, said = read_corpus_view(scan), text_of(scan)
     near = view.apart(view.before, "levenshtein", "50")
     assert f"A sequence that occurs 50 times has {amount(near['mean'])} [" in said
     assert "at most 8 of 20 tokens changed, left out or put in" in said
@@ -98,7 +98,7 @@ def test_what_a_rule_leaves_is_counted_without_the_own_places(scan: Path) -> Non
 
 def test_a_sample_speaks_of_the_whole_corpus(tmp_path: Path) -> None:
     folder = fixture_scan.build(tmp_path / "sample", share=0.2, metrics=("hamming",))
-    lines = write_corpus_report(read_corpus(folder))
+    lines = write_corpus_report(read_corpus_view(folder))
     assert "400 of 2,000 documents scanned (160,000 tokens), drawn at random" in lines[2]
     assert "numbers are multiplied by 5 " in lines[2]
     assert "the others' documents were not drawn" in lines[3]
@@ -111,7 +111,7 @@ def test_nothing_found_is_said_and_drawn(tmp_path: Path) -> None:
     folder = fixture_scan.build(
         tmp_path / "bare", metrics=("levenshtein",), found=nothing, rules=False
     )
-    lines = write_corpus_report(read_corpus(folder))
+    lines = write_corpus_report(read_corpus_view(folder))
     assert lines[0] == "No near-duplicate was found within a distance of 8."
     assert "0 of 45 targets were found at the place" in lines[2]
     said = text_of(folder)
@@ -155,7 +155,7 @@ def test_what_cannot_be_reported(scan: Path, tmp_path: Path, capsys: Printed) ->
 
 def test_equal_scans_give_equal_bytes(scan: Path, tmp_path: Path) -> None:
     again = fixture_scan.build(tmp_path / "webtext")
-    write_corpus_report(read_corpus(again))
+    write_corpus_report(read_corpus_view(again))
     for path in sorted((scan / "report").rglob("*.*")):
         assert path.read_bytes() == (again / path.relative_to(scan)).read_bytes(), path.name
     assert (again / "report.html").read_bytes() == (scan / "report.html").read_bytes()

@@ -1,4 +1,4 @@
-"""Near-duplicates and repeats from Python: `st.corpus.find_near`, `st.corpus.find_repeats`.
+"""The Python functions `st.corpus.find_near` and `st.corpus.find_repeats`.
 
 Documents are texts, lists of token ids, or a folder of token shards; what comes back is a table.
 """
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from stillage.corpus.scan_part_file import in_order, join
+from stillage.corpus.scan_part_file import in_order, join_hits
 from stillage.corpus.scan_plan import Metric, Mode
 from stillage.corpus.scan_task import largest, numbered
 from stillage.corpus.shards import ShardSet, open_shards
-from stillage.corpus.token_file import check_ids
+from stillage.corpus.token_file import check_token_ids
 from stillage.errors import ConfigError, DataError
 from stillage.types import Array
 
@@ -63,8 +63,8 @@ def find_near(
         wanted = [reader.ids(target) for target in targets]
         for number, ids in enumerate(wanted if corpus else ()):
             assert corpus is not None
-            check_ids(ids, corpus.vocab_size, f"target {number}")
-    texts = pieces_of(corpus, documents, reader)
+            check_token_ids(ids, corpus.vocab_size, f"target {number}")
+    texts = tokens_and_offsets(corpus, documents, reader)
     first = texts[largest([len(tokens_T) for tokens_T, _ in texts])] if texts else (EMPTY, ZERO)
     plan = fuzzy.plan_scan(*first, wanted, max_distance=max_distance, metric=metric, mode=mode)
     tables, before = [], 0
@@ -75,7 +75,7 @@ def find_near(
             )
             tables.append(numbered(rows, before + np.arange(len(offsets_D) - 1)))
         before += len(offsets_D) - 1
-    return in_order(join(tables))
+    return in_order(join_hits(tables))
 
 
 def find_repeats(
@@ -104,8 +104,8 @@ def find_repeats(
         return repeats.corpus_repeats(
             corpus, min_length=min_length, min_count=min_count, top=top, with_tokens=with_tokens
         )
-    ((tokens_T, offsets_D),) = pieces_of(None, documents, Reader(encode))
-    return repeats.find_repeats(
+    ((tokens_T, offsets_D),) = tokens_and_offsets(None, documents, Reader(encode))
+    return repeats.repeats_in_arrays(
         tokens_T,
         offsets_D,
         min_length=min_length,
@@ -155,7 +155,7 @@ def shards_in(documents: object) -> ShardSet | None:
     return open_shards(Path(documents)) if isinstance(documents, (str, Path)) else None
 
 
-def pieces_of(
+def tokens_and_offsets(
     corpus: ShardSet | None, documents: object, reader: Reader
 ) -> list[tuple[Array, Array]]:
     """Tokens and offsets of each shard, or of the documents in memory."""

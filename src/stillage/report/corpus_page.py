@@ -91,7 +91,7 @@ def corpus_page(view: CorpusView, drawn: Sequence[Picture], rows: pa.Table) -> s
         "rule_words": {rest.rule: rest.words for rest in view.rests[1:]},
         "targets": targets_table(view, rows),
         "unknowns": [typeset(line) for line in unknowns(view)],
-        "facts": facts(view),
+        "facts": scan_facts(view),
         "length": view.length,
         "level": f"{100 * view.level:g} %",
         "show_text": bool(view.texts),
@@ -112,7 +112,7 @@ def corpus_keys(view: CorpusView) -> list[KeyNumber]:
     return keys
 
 
-def facts(view: CorpusView) -> list[tuple[str, str]]:
+def scan_facts(view: CorpusView) -> list[tuple[str, str]]:
     """What decided the scan, and how much was read."""
     plan, manifest = view.scan.plan, view.scan.manifest
     groups: dict[str, Any] = {
