@@ -115,7 +115,7 @@ def dropped_side(paths: list[str], chosen: OverlapFlags) -> int | None:
     ConfigError where --drop-from names no side, or --out is missing.
     """
     if not chosen.drop_from:
-        if chosen.rule != Settings.rule:
+        if chosen.rule != OverlapFlags.rule:
             values = f"--rule {' '.join(chosen.rule)}"
             fix = "Give --drop-from A or B, and --out, too."
             raise ConfigError("A rule says who is dropped, and nobody is.", values, fix)

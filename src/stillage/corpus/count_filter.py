@@ -6,14 +6,14 @@ by another token of the piece: sum over tokens x of min(count of x in the piece,
 piece of m + e tokens has e insertions, which leave k - e changes: t + e are matched, and t of them
 in its last m tokens. So whatever the piece, the m tokens up to its end hold t.
 
-The sum only grows with the stretch of text that is counted. What ends in block b of B tokens has its
-m tokens in the W = ceil((m - 1) / B) + 1 blocks up to b; where these hold t, the target is a
+The sum only grows with the stretch of text that is counted. What ends in block b of B tokens has
+its m tokens in the W = ceil((m - 1) / B) + 1 blocks up to b; where these hold t, the target is a
 candidate, whatever else it is: nothing can be missed.
 
 The sums of all targets are kept in planes of bits: bit t of plane i is bit i of target t's sum, so
-that a handful of operations on 64-bit words add up 8 tokens for 64 targets. A sum changes only where
-a token becomes the n-th of its kind among the W blocks, or ceases to be, and the target holds n of
-it. It starts at half the range less t: its top bit says "enough".
+that a handful of operations on 64-bit words add up 8 tokens for 64 targets. A sum changes only
+where a token becomes the n-th of its kind among the W blocks, or ceases to be, and the target holds
+n of it. It starts at half the range less t: its top bit says "enough".
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The compiled loop of the counting filter: sums of many targets as planes of bits.
+"""The counting filter's compiled loop: sums of many targets in planes of bits.
 
 Bit t of plane i is bit i of target t's sum. Adding a row of bits is what an adder circuit does, for
 64 targets with each operation on a word. Sizes are constants of the compiled code, and the rows, the
-planes and what is carried lie in one array at fixed places: only so are four words or more taken at
-once (vector instructions).
+planes and what is carried lie in one array at fixed places: only so are several words taken at once
+(vector instructions).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def copy_word(rows_RW: Array, row: int, held: Array, at: int) -> None:
 
 @njit(nogil=True)
 def copy_8_words(rows_RW: Array, row: int, held: Array, at: int) -> None:
-    """Copy a row of 8 words: all are read before one is written, so that it is one operation."""
+    """Copy a row of 8 words, reading all before writing one: a single operation."""
     a, b, c, d = rows_RW[row, 0], rows_RW[row, 1], rows_RW[row, 2], rows_RW[row, 3]
     e, f, g, h = rows_RW[row, 4], rows_RW[row, 5], rows_RW[row, 6], rows_RW[row, 7]
     held[at], held[at + 1], held[at + 2], held[at + 3] = a, b, c, d
@@ -45,7 +45,7 @@ def full(a: Bits, b: Bits, c: Bits) -> tuple[Bits, Bits]:
 
 @njit(nogil=True)
 def add_rows(held: Array, at: int, words: int) -> tuple[Bits, Bits, Bits, Bits]:
-    """Add up the bits of 8 rows, a word of each: the four bits of the sums, the lowest first.
+    """Add up the bits of 8 rows, a word of each: four bits of sums, lowest first.
 
     at: of the first row's word; the next row's lies `words` further.
     """
@@ -73,7 +73,7 @@ def counting_kernel(words: int, planes: int) -> Callable[..., int]:
     """Compile `count_blocks` for rows of so many words and sums of so many bits."""
     less_at, sums_at = 8 * words, 16 * words
     carry_at = sums_at + planes * words
-    borrow_at = carry_at + words
+    top_at, borrow_at = carry_at - words, carry_at + words
     copy = {1: copy_word, 8: copy_8_words}[words]
 
     @njit(nogil=True)
@@ -113,7 +113,7 @@ def counting_kernel(words: int, planes: int) -> Callable[..., int]:
 
         levels: class_V, first_C and count_C of the filter. blocks: W.
         """
-        class_V, first_C, last_C = levels
+        class_V, first_C, most_C = levels
         classes, found = np.uint32(class_V.size), 0
         held = np.zeros(borrow_at + words, dtype=np.uint64)
         held[sums_at:carry_at] = start_PW.ravel()
@@ -126,7 +126,7 @@ def counting_kernel(words: int, planes: int) -> Callable[..., int]:
                 number = own[at]
                 count = count_C[number] - 1
                 count_C[number] = count
-                less[at] = (first_C[number] + count) * (count < last_C[number])
+                less[at] = (first_C[number] + count) * (count < most_C[number])
             for at in range(BLOCK_TOKENS):
                 place = block * BLOCK_TOKENS + at
                 token = tokens_T[place] if place < tokens_T.size else classes
@@ -134,13 +134,13 @@ def counting_kernel(words: int, planes: int) -> Callable[..., int]:
                 own[at] = number
                 count = count_C[number]
                 count_C[number] = count + 1
-                more[at] = (first_C[number] + count) * (count < last_C[number])
+                more[at] = (first_C[number] + count) * (count < most_C[number])
             for at in range(BLOCK_TOKENS):
                 copy(rows_RW, more[at], held, at * words)
                 copy(rows_RW, less[at], held, less_at + at * words)
             change_sums(held)
             for w in range(words):
-                enough, target = held[carry_at - words + w], 64 * w
+                enough, target = held[top_at + w], 64 * w
                 while enough:
                     if enough & np.uint64(1):
                         if found < found_P2.shape[0]:

@@ -17,7 +17,7 @@ ANYWHERE, AT_THE_FIRST = 0, 1
 
 @njit(nogil=True)
 def sweep(masks_LW: Array, length: int, local_T: Array, begins: int, score_T: Array) -> None:
-    """Write, for each token, the least distance of target and a piece that ends with it.
+    """Write, for each token, the least distance of a piece that ends with it.
 
     masks_LW: bit i of row l, where the target's token i is its distinct token l; row 0 is empty.
     length: m, of the target. local_T: which distinct token of the target each of the text is; 0:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from stillage.corpus.distance_kinds import METRICS, Metric, Mode, metric_bits
 from stillage.corpus.token_file import check_offsets
 from stillage.errors import ConfigError, DataError, did_you_mean
 from stillage.types import Array
@@ -18,7 +19,7 @@ from stillage.types import Array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stillage.corpus.near_plan import Metric, Mode, NearPlan
+    from stillage.corpus.near_plan import NearPlan
 
 BATCH = 1 << 19  # tokens looked through at a time
 SAMPLE_PIECES, SAMPLE_TOKENS = 64, 1 << 19  # of the text, to choose a filter by
@@ -26,7 +27,6 @@ PENDING = 1 << 20  # hits kept before overlaps among them are suppressed
 ROOM = 1 << 16  # hits of a batch; where there are more, it is measured twice
 LARGEST_ID = (1 << 32) - 1
 COLUMNS = ("target", "metric", "end", "distance")
-NAMES = {1: "levenshtein", 2: "hamming"}
 
 
 def scan(
@@ -48,8 +48,8 @@ def scan(
 
     Returns target (int32), document, start, end (int64, from the document's first token) and
     distance (int32): distance(target, piece from start to end) = the distance. Sorted by target,
-    document and start. suppress_overlaps: of the pieces of a target that begin (substring: end) less
-    than m tokens apart, only the nearest stays; smallest distance first, the earliest on ties.
+    document and start. suppress_overlaps: of the pieces of a target that begin (substring: end)
+    less than m tokens apart only the nearest stays; smallest distance first, earliest on ties.
 
     Raises DataError for no documents, offsets that do not fit, ids below 0 or beyond 32 bits, and
     targets that are empty or of several lengths; ConfigError for other settings.
@@ -74,7 +74,7 @@ def plan_scan(
     metric: Metric = "levenshtein",
     mode: Mode = "window",
 ) -> NearPlan:
-    """Check what `scan` is given, and prepare the search; the plan holds for other texts too."""
+    """Check what `scan` is given, and prepare a search, of other texts too."""
     offsets = np.asarray(offsets)
     _check_text(np.asanyarray(tokens), offsets)
     targets_NM = checked_targets(targets)
@@ -128,7 +128,10 @@ def as_ids(tokens: Array) -> Array:
 
 
 def checked_targets(targets: Array | Sequence[Sequence[int]]) -> Array:
-    """Targets as uint32 [N, m]. DataError for none, an empty one, several lengths, wrong ids."""
+    """Check targets: uint32 [N, m].
+
+    DataError for none, an empty one, several lengths, ids below 0 or beyond 32 bits.
+    """
     lengths = [len(target) for target in targets]
     if not lengths or not lengths[0]:
         what = "There are no targets." if not lengths else "A target is empty."
@@ -152,12 +155,13 @@ def checked_targets(targets: Array | Sequence[Sequence[int]]) -> Array:
 
 def check_settings(max_distance: int, metric: Metric, mode: Mode) -> None:
     """Refuse a limit, a metric or a mode that there is not."""
-    from stillage.corpus.near_plan import METRICS, Mode
-
     if max_distance < 0 or max_distance != int(max_distance):
         values = f"max_distance: {max_distance}"
         raise ConfigError("A distance is a whole number.", values, "Give 0 or more.")
-    for name, given, known in (("metric", metric, METRICS), ("mode", mode, get_args(Mode))):
+    for name, given, known in (
+        ("metric", metric, get_args(Metric)),
+        ("mode", mode, get_args(Mode)),
+    ):
         if given not in known:
             fix = did_you_mean(str(given), known, f"Choose from: {', '.join(known)}.")
             raise ConfigError(f"There is no such {name}.", f"{name}: {given}", fix)
@@ -178,16 +182,16 @@ def _check_text(tokens: Array, offsets: Array) -> None:
 def _batches(tokens: Array, offsets: Array, plan: NearPlan) -> Iterator[tuple[int, Array]]:
     """Hits by batch: the end of the batch in the text, and int64 [H, 4] as COLUMNS says."""
     from stillage.corpus.near_kernels import HAMMING, LEVENSHTEIN, near_pieces, near_windows
-    from stillage.corpus.near_plan import METRICS
 
-    searches = [(near_windows, METRICS[plan.metric])]
+    asked = metric_bits(plan.metric)
+    searches = [(near_windows, asked)]
     if plan.mode == "substring":  # pieces at a Hamming distance have the target's length
         searches = [(near_pieces, LEVENSHTEIN), (near_windows, HAMMING)]
-        searches = [one for one in searches if one[1] & METRICS[plan.metric]]
+        searches = [one for one in searches if one[1] & asked]
     for low in range(0, len(tokens), BATCH):
         high = min(low + BATCH, len(tokens))
         first = max(0, low - plan.longest + 1)
-        ids_T = plan.numbered(as_ids(tokens[first:high]))
+        ids_T = plan.own_ids(as_ids(tokens[first:high]))
         documents = slice(
             np.searchsorted(offsets, first, side="right") - 1,
             np.searchsorted(offsets, high, side="left") + 1,
@@ -256,7 +260,7 @@ def merged(target_P: Array, first_P: Array, last_P: Array, low: int, high: int) 
 
 
 def suppressed(hits_H4: Array, offsets: Array, plan: NearPlan) -> Array:
-    """Leave the nearest of overlapping pieces of a target, for each metric (`keep_least`)."""
+    """Leave the nearest of overlapping hits, by target and metric (`keep_least`)."""
     from stillage.corpus.near_kernels import keep_least
 
     document = np.searchsorted(offsets, hits_H4[:, 2], side="right")
@@ -290,7 +294,7 @@ def _table(tokens: Array, offsets: Array, hits_H4: Array, plan: NearPlan) -> pa.
         "start": pa.array((start - first)[order], pa.int64()),
         "end": pa.array((end + 1 - first)[order], pa.int64()),
         "distance": pa.array(distance[order], pa.int32()),
-        "metric": pa.array([NAMES[code] for code in metric[order].tolist()], pa.string()),
+        "metric": pa.array([METRICS[bit >> 1] for bit in metric[order].tolist()], pa.string()),
     }
     return pa.table(columns)
 
@@ -307,6 +311,6 @@ def _starts(tokens: Array, first_H: Array, hits_H4: Array, plan: NearPlan) -> Ar
     start_H = np.empty(len(hits_H4), dtype=np.int64)
     for hit, (target, _, end, distance) in enumerate(hits_H4.tolist()):
         low = max(int(first_H[hit]), end + 1 - length - distance)
-        ids_T = plan.numbered(as_ids(tokens[low : end + 1]))
+        ids_T = plan.own_ids(as_ids(tokens[low : end + 1]))
         start_H[hit] = low + earliest_start(ids_T, target, distance, plan.backwards)
     return start_H

@@ -1,7 +1,7 @@
-"""Distances at the places that a filter leaves: compiled loops over one batch of tokens.
+"""Distances at the places that a filter leaves: loops over a batch of tokens.
 
-A region is a target and a range of ends: indices, in the batch, of the last token of pieces that may
-be near it. Every piece lies within one document.
+A region is a target and a range of ends: indices, in the batch, of the last token of pieces that
+may be near it. Every piece lies within one document.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def earliest_start(
 
 @njit(nogil=True)
 def keep_least(groups_H: Array, place_H: Array, order_H: Array, apart: int) -> Array:
-    """Mark the hits that stay where of overlapping ones only the nearest does, bool[H].
+    """Mark the hits that stay: of overlapping ones the nearest, bool[H].
 
     Hits lie in groups (target, metric, document), within these by place. Smallest distance first,
     the earliest on ties (order_H: the hits in that order, group by group); a hit that stays removes

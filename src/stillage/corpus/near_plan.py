@@ -1,24 +1,17 @@
-"""How targets are looked for: their tables, and the filter that leaves the least to measure."""
+"""How targets are looked for: their tables, and the filter that costs least."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from stillage.corpus.count_filter import GROUP, CountFilter, candidates, count_filter
-from stillage.corpus.near_kernels import HAMMING, LEVENSHTEIN, fill_slots
+from stillage.corpus.distance_kinds import Metric, Mode
+from stillage.corpus.near_kernels import fill_slots
 from stillage.corpus.seed_filter import SeedFilter, seed_filter, seeds_found
 from stillage.types import Array
 
-Metric = Literal["levenshtein", "hamming", "both"]
-Mode = Literal["window", "substring"]
-METRICS: dict[Metric, int] = {
-    "levenshtein": LEVENSHTEIN,
-    "hamming": HAMMING,
-    "both": LEVENSHTEIN | HAMMING,
-}
 SHARES = (1, 2, 4)
 """Thresholds t that the planner tries: m - k, all that can be asked for, and parts of it."""
 MIN_SEED = 2  # tokens of a piece; single tokens are better counted
@@ -39,7 +32,7 @@ often each occurs ([N, L + 1]), where (bits, uint64 [N, L + 1, words]), and the 
 class NearPlan:
     """All that a search needs of its targets."""
 
-    targets_NM: Array  # uint32, as `numbered`
+    targets_NM: Array  # uint32, as `own_ids`
     known_U: Array | None  # ids of all targets, sorted, where the largest is too large for a table
     max_distance: int
     metric: Metric
@@ -55,9 +48,12 @@ class NearPlan:
         length = self.targets_NM.shape[1]
         return length if self.mode == "window" else length + self.max_distance
 
-    def numbered(self, ids_T: Array) -> Array:
-        """Token ids, uint32, as the targets' are: 0 for what no target has, where numbered anew."""
-        return ids_T if self.known_U is None else _numbered(ids_T, self.known_U)
+    def own_ids(self, ids_T: Array) -> Array:
+        """Number token ids, uint32, as the plan's targets are.
+
+        As they are, or from 1 (0: in no target) where a table of all ids would be too large.
+        """
+        return ids_T if self.known_U is None else _own_ids(ids_T, self.known_U)
 
     def summary(self) -> str:
         """One line: how the text is filtered."""
@@ -79,7 +75,7 @@ def near_plan(
     if known_U[-1] < LARGEST_TABLE:
         known_U = None
     else:
-        targets_NM, sample_T = _numbered(targets_NM, known_U), _numbered(sample_T, known_U)
+        targets_NM, sample_T = _own_ids(targets_NM, known_U), _own_ids(sample_T, known_U)
     distinct, counts = np.unique(sample_T, return_counts=True)
     frequency_NM = np.zeros(targets_NM.shape)
     if len(distinct):
@@ -107,7 +103,7 @@ def near_plan(
     )
 
 
-def _numbered(ids: Array, known_U: Array) -> Array:
+def _own_ids(ids: Array, known_U: Array) -> Array:
     """Number ids 1 and up, in the order of the known ones; 0: unknown."""
     place = np.minimum(np.searchsorted(known_U, ids), len(known_U) - 1)
     return np.where(known_U[place] == ids, place + 1, 0).astype(np.uint32)

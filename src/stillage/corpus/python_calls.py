@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from stillage.corpus.distance_kinds import Metric, Mode
 from stillage.corpus.scan_part_file import in_order, join_hits
-from stillage.corpus.scan_plan import Metric, Mode
 from stillage.corpus.scan_task import largest, numbered
 from stillage.corpus.shards import ShardSet, open_shards
 from stillage.corpus.token_file import check_token_ids

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.corpus.distance_kinds import METRICS
 from stillage.corpus.scan_parts import Part
 from stillage.errors import DataError
 from stillage.run.folder import write_table
@@ -34,7 +35,6 @@ COLUMNS = {
     "metric": "string",  # a dictionary: levenshtein or hamming
 }
 """Column -> Arrow type, of a part and of the whole."""
-METRICS = ("levenshtein", "hamming")
 KEY = b"stillage.scan"
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+from stillage.corpus.distance_kinds import Metric, Mode
 from stillage.corpus.shards import ShardSet
 from stillage.errors import ConfigError, DataError, listed
 from stillage.run.folder import json_text, read_json, sha256_text
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 FORMAT = "stillage scan 1"
 SCHEMA = 1  # raised when the same settings find other rows
 PLAN, TARGETS = "plan.json", "targets.parquet"
-Metric = Literal["levenshtein", "hamming", "both"]
-Mode = Literal["window", "substring"]
 ELSEWHERE = "Choose another --out, or remove that folder and start again."
 
 

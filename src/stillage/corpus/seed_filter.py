@@ -1,8 +1,8 @@
 """The seed filter: where a short piece of a target stands word for word.
 
-Cut k + 1 disjoint pieces of q = m // (k + 1) tokens from a target of m. k changes touch at most k of
-them, so that every text within distance k holds one exactly. Pieces are chosen to be rare. A rolling
-hash finds them at a cost that does not grow with the number of targets.
+Cut k + 1 disjoint pieces of q = m // (k + 1) tokens from a target of m. k changes touch at most k
+of them, so that every text within distance k holds one exactly. Pieces are chosen to be rare. A
+rolling hash finds them at a cost that does not grow with the number of targets.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def seed_filter(targets_NM: Array, pieces: int, frequency_NM: Array) -> SeedFilt
 
 
 def rarest_pieces(frequency_NM: Array, pieces: int, size: int) -> Array:
-    """Choose disjoint pieces whose expected occurrences are fewest in all, [N, pieces].
+    """Choose the disjoint pieces that are rarest in all, [N, pieces].
 
     Occurrences as if tokens were independent: the product of their frequencies. By dynamic
     programming over the end of the last piece.
