@@ -230,7 +230,7 @@ def test_published_scans() -> None:
 
 def test_a_larger_limit_loses_nothing() -> None:
     for mode in ("window", "substring"):
-        for most in range(4):
+        for most in (0, 1, 2, 3, 2**40, 10**30):
             table = scan(
                 np.zeros(3, np.uint8),
                 [0, 3],
