@@ -474,7 +474,7 @@ def test_tokens_that_were_read_are_given_back(tmp_path: Path) -> None:
     ],
 )
 def test_a_plan_without_its_facts_is_damaged(
-    corpus: ShardSet, targets: Path, tmp_path: Path, name: str, value: Any
+    corpus: ShardSet, targets: Path, tmp_path: Path, name: str, value: object
 ) -> None:
     run(corpus, targets, tmp_path / "out")
     plan = tmp_path / "out" / "plan.json"
