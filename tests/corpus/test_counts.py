@@ -13,6 +13,8 @@ from make_shards import make_shards
 
 from stillage.corpus import counts
 from stillage.corpus.counts import count_sequences, find_sequence
+from stillage.corpus.removal import removal_spans
+from stillage.corpus.repeats import corpus_repeats
 from stillage.corpus.shard_index import index_shards
 from stillage.corpus.shards import ShardSet
 from stillage.errors import DataError
@@ -112,3 +114,24 @@ def test_without_an_index_the_command_is_named(tmp_path: Path) -> None:
     corpus = make_shards(tmp_path, [[1]], vocab_size=9, shard_documents=1)
     with pytest.raises(DataError, match="stillage corpus index"):
         count_sequences(corpus, [[1]])
+
+
+@pytest.mark.parametrize("shard_documents", [1, 9])
+def test_an_index_with_other_numbers_is_damaged(tmp_path: Path, shard_documents: int) -> None:
+    corpus = indexed(tmp_path, [[1, 2, 1, 2], [1, 2, 3]], shard_documents=shard_documents)
+    for path in tmp_path.glob("*.index.safetensors"):
+        content = bytearray(path.read_bytes())
+        content[-4 * path_tokens(corpus, path) :] = b"\xff" * 4 * path_tokens(corpus, path)
+        content[8 + 4096 : 8 + 4096 + 4] = b"\xff" * 4
+        path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="An index is damaged"):
+        corpus_repeats(corpus, min_length=2)
+    with pytest.raises(DataError, match="An index is damaged"):
+        removal_spans(corpus, 2, "first")
+    with pytest.raises(DataError, match="An index is damaged"):
+        count_sequences(corpus, [[0], [1], [2]])
+
+
+def path_tokens(corpus: ShardSet, path: Path) -> int:
+    """How many tokens the shard of an index holds."""
+    return next(len(one.tokens_T) for one in corpus.shards if path.name.startswith(one.name))

@@ -17,7 +17,7 @@ from stillage.corpus.cuts import Rest, covered_tokens, kept_runs, read_spans
 from stillage.corpus.dedup import Choice, deduplicate
 from stillage.corpus.dedup_rules import Keep, read_rules
 from stillage.corpus.shards import ShardSet, document_table, open_shards
-from stillage.errors import ConfigError, Interrupted
+from stillage.errors import ConfigError, DataError, Interrupted
 from stillage.run.folder import read_json, read_table
 
 Documents = Sequence[Sequence[int]]
@@ -234,3 +234,23 @@ def test_overlapping_spans_count_each_token_once(spans: list[tuple[int, int, int
     assert covered_tokens(read) == len(gone)
     kept = [at for start, end in kept_runs(14, *read.of(2)) for at in range(start, end)]
     assert kept == [at for at in range(14) if (2, at) not in gone]
+
+
+def test_a_finished_folder_that_was_damaged_since_is_no_result(tmp_path: Path) -> None:
+    corpus = make_shards(tmp_path / "shards", [[1, 2], [1, 2], [3]], 9, shard_documents=2)
+    choice, out = Choice(rules=read_rules(["exact"])), tmp_path / "out"
+    counts = deduplicate(corpus, choice, out)
+    assert deduplicate(corpus, choice, out) == counts
+    shard, manifest = out / "shard-00000.safetensors", out / "manifest.json"
+    whole, said = shard.read_bytes(), manifest.read_text()
+    shard.write_bytes(whole[:-3])
+    with pytest.raises(DataError, match="shard is damaged"):
+        deduplicate(corpus, choice, out)
+    shard.write_bytes(whole)
+    manifest.write_text(said[:20])
+    with pytest.raises(DataError, match="manifest of the shards is damaged"):
+        deduplicate(corpus, choice, out)
+    for content in ("{", "5"):
+        (out / "dedup.json").write_text(content)
+        with pytest.raises(ConfigError, match="settings is damaged"):
+            deduplicate(corpus, choice, out)

@@ -284,3 +284,8 @@ def test_an_item_of_many_documents_has_one_row() -> None:
     assert table["piece"].to_pylist() == [" ".join(words_of(QUESTION)), None]
     lines = overlap_table(common, 0)["other_line"].to_pylist()
     assert lines == list(itertools.repeat(1, 30))
+
+
+def test_a_piece_that_no_number_of_the_machine_holds_is_not_shared() -> None:
+    common = compared([QUESTION], [QUESTION], piece=10**30)
+    assert common.sides[1].longest_D.tolist() == [14] and common.sides[1].covered_D.tolist() == [0]

@@ -227,6 +227,8 @@ def test_a_curve_of_ones_own(tmp_path: Path) -> None:
         ('{"distance": [-0.1, 0.2], "rho": [1, 1]}', "do not ascend"),
         ('{"distance": [0, 1], "rho": [1, NaN]}', "no finite number[\\s\\S]*place 1: nan"),
         ('{"distance": [0, 1], "rho": [1, "x"]}', "no finite number"),
+        ('{"distance": [0, 1], "rho": [1, -0.1]}', "less than nothing[\\s\\S]*-0.1"),
+        ('{"distance": [0, 1], "rho": [1, 1' + "0" * 400 + "]}", "no finite number"),
         ('{"distance": [0, 1], "rho": [1]}', "does not fit[\\s\\S]*2 distances, 1 values"),
         ('{"distance": [], "rho": []}', "lacks a list"),
         ('{"distance": [0], "rho": {}}', "no curve"),

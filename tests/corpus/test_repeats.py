@@ -167,6 +167,9 @@ def test_nothing_there_is_an_empty_table() -> None:
         assert rows_of(table) == []
         assert str(table.schema.field("tokens").type).startswith("large_list")
     assert rows_of(repeats_in_arrays(np.array([]), np.array([0]), min_length=1)) == []
+    tokens, offsets = laid_out([[1, 2, 1, 2]])
+    for limits in ({"min_length": 10**30}, {"min_length": 1, "min_count": 10**30}):
+        assert rows_of(repeats_in_arrays(tokens, offsets, **limits)) == []
 
 
 def test_what_cannot_be_is_refused() -> None:

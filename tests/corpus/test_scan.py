@@ -459,3 +459,37 @@ def test_tokens_that_were_read_are_given_back(tmp_path: Path) -> None:
     scan_task.release(shard.tokens_T)
     assert mapped() - before < 8
     assert int(shard.tokens_T.sum(dtype=np.int64)) == total == int(tokens.sum())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("settings", None),
+        ("settings", {"max_distance": "2"}),
+        ("settings", {"max_distance": 2, "other": 1}),
+        ("shards", None),
+        ("shards", [{"name": "shard-00000"}]),
+        ("targets", {}),
+        ("vocab_size", None),
+    ],
+)
+def test_a_plan_without_its_facts_is_damaged(
+    corpus: ShardSet, targets: Path, tmp_path: Path, name: str, value: object
+) -> None:
+    run(corpus, targets, tmp_path / "out")
+    plan = tmp_path / "out" / "plan.json"
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {name: value}))
+    with pytest.raises(DataError, match="plan of the scan is damaged"):
+        read_scan(tmp_path / "out")
+    with pytest.raises(DataError, match="plan of the scan is damaged"):
+        run(corpus, targets, tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"parts": "x"}', "null"])
+def test_a_manifest_without_its_facts_is_damaged(
+    corpus: ShardSet, targets: Path, tmp_path: Path, content: str
+) -> None:
+    run(corpus, targets, tmp_path / "out")
+    (tmp_path / "out" / "manifest.json").write_text(content)
+    with pytest.raises(DataError, match="manifest of the scan is damaged"):
+        read_scan(tmp_path / "out")

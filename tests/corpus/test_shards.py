@@ -48,3 +48,39 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match="damaged"):
         open_shards(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shards": None}, "no list of shards"),
+        ({"shards": []}, "no list of shards"),
+        ({"shards": ["x"]}, "shard 0: name is None"),
+        ({"shards": [{"name": "a", "documents": 1, "tokens": "1"}]}, "shard 0: tokens is '1'"),
+        ({"shards": [{"name": "a", "documents": 1, "tokens": 1}]}, "shard 0: sha256 is None"),
+        ({"vocab_size": -5}, "vocab_size is -5"),
+        ({"tokenizer": None}, "tokenizer is None"),
+    ],
+)
+def test_a_manifest_without_its_facts_is_damaged(
+    tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    make_shards(tmp_path, [[1]], vocab_size=9, shard_documents=1)
+    write_json(tmp_path / MANIFEST, read_json(tmp_path / MANIFEST) | change)
+    with pytest.raises(DataError, match="manifest of the shards is damaged") as caught:
+        open_shards(tmp_path)
+    assert said in caught.value.values
+
+
+@pytest.mark.parametrize("what", ["absent", "cut", "another"])
+def test_the_table_of_documents_must_be_whole(tmp_path: Path, what: str) -> None:
+    corpus = make_shards(tmp_path, [[1], [2], [3]], vocab_size=9, shard_documents=2)
+    table = tmp_path / "shard-00000.documents.parquet"
+    if what == "absent":
+        table.unlink()
+    elif what == "cut":
+        table.write_bytes(b"xx")
+    else:
+        table.write_bytes((tmp_path / "shard-00001.documents.parquet").read_bytes())
+    with pytest.raises(DataError, match="documents"):
+        document_table(corpus, corpus.shards[0])

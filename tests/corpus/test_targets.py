@@ -98,3 +98,15 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     write_targets(tmp_path / "e.parquet", target_table({name: [] for name in COLUMNS}, {}))
     with pytest.raises(DataError, match="no targets"):
         read_targets(tmp_path / "e.parquet")
+
+
+def test_missing_ids_and_deep_lists_are_refused(tmp_path: Path) -> None:
+    table = target_table(ROWS, {})
+    holed = pa.array([[5, None], [0, 0]], pa.list_(pa.uint32()))
+    write_targets(tmp_path / "t.parquet", table.set_column(1, "tokens", holed))
+    with pytest.raises(DataError, match="1 ids are missing"):
+        read_targets(tmp_path / "t.parquet")
+    for name in ("t.jsonl", "t.json"):
+        (tmp_path / name).write_text("[" * 100_000)
+        with pytest.raises(DataError, match="nested too deeply"):
+            read_targets(tmp_path / name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from stillage.cli.paths import read_paths
-from stillage.errors import ConfigError, did_you_mean
+from stillage.errors import ConfigError, DataError, did_you_mean
 
 USAGE = """usage: stillage corpus ACTION ...
 
@@ -58,6 +61,24 @@ def main(verb: str, words: list[str]) -> int:
         fix = did_you_mean(action, ACTIONS, f"Choose from: {', '.join(ACTIONS)}.")
         raise ConfigError("There is no such action on a corpus.", f"given: {action}", fix)
     module = importlib.import_module(f"stillage.cli.corpus_{action}")
-    return module.main(
-        *read_paths(f"stillage {verb} {action}", rest, module.NAMES, module.SETTINGS)
-    )
+    with reachable():
+        return module.main(
+            *read_paths(f"stillage {verb} {action}", rest, module.NAMES, module.SETTINGS)
+        )
+
+
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+WRONG_KIND = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Say in three lines where the system refuses a place: read-only, a file on the way, gone."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (*REFUSED, *WRONG_KIND):
+            raise
+        values = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+        fix = "Check the path and its permissions, or name another place."
+        raise DataError("A place cannot be read or written.", values, fix) from error

@@ -100,8 +100,8 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         "in the corpus: the rule applied to all documents, what is left scanned again",
         "exact: the target's own place is one of them",
         f"equivalents: the sum of rho(distance / length) over what is left{spread * (models > 1)}",
-        f"rho: {rho['source']}. Measured from {low:g} to {high:g}; 1 at 0 by definition; elsewhere "
-        "drawn, not measured",
+        f"rho: {rho['source']}. Measured from {low:g} to {high:g}{'; 1 at 0 by definition' * (low > 0)}"
+        "; elsewhere drawn, not measured",
     ]
     most = max(row["worth_not_measured"] for row in result["rows"])
     if most > 0:

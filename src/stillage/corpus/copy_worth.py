@@ -7,7 +7,7 @@ copies leave the same trace (membership inference): rho = 1 is a full copy, 0 no
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +80,8 @@ def read_worth(path: Path) -> Worth:
     """Read one's own curve from JSON: relative distances, and rho at each.
 
     {"distance": [...], "rho": [...]} or "rho": {model: [...], ...}. DataError for distances that do
-    not ascend from 0 or more, values that are no finite number, or lists that do not fit. A curve
-    that begins above 0 begins at (0, 1).
+    not ascend from 0 or more, values that are no finite number or below 0, or lists that do not fit.
+    A curve that begins above 0 begins at (0, 1).
     """
     if not path.is_file():
         raise DataError("There is no file of rho.", f"looked for: {path}", FIX)
@@ -105,6 +105,9 @@ def read_worth(path: Path) -> Worth:
         if len(values) != len(distances):
             says = f"{path}: {len(distances)} distances, {len(values)} values of {name}"
             raise DataError("A curve does not fit the distances.", says, FIX)
+        if min(values) < 0:
+            says = f"{path}: {min(values):g} of {name}"
+            raise DataError("No near-duplicate is worth less than nothing.", says, FIX)
     exact = [] if distances[0] == 0 else [0.0]
     return Worth(
         distance_P=np.array([*exact, *distances]),
@@ -132,7 +135,7 @@ def _numbers(values: object, where: str) -> Sequence[float]:
         raise DataError("The file of rho lacks a list of numbers.", where, FIX)
     for place, value in enumerate(values):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
+        if not is_number or not abs(value) <= sys.float_info.max:
             raise DataError(
                 "A value of rho is no finite number.", f"{where}, place {place}: {value}", FIX
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stillage.corpus.merge import DAMAGED_FIX
 from stillage.corpus.shard_index import ShardIndex, open_index
 from stillage.corpus.shards import Shard, ShardSet
 from stillage.corpus.token_file import LARGEST_VOCABULARY
@@ -111,6 +112,11 @@ def suffix_ranges(
     for _ in range(len(tokens_T).bit_length()):
         middle_S = np.minimum((low_S + high_S) // 2, len(tokens_T) - 1)
         start_S = suffixes_T[middle_S].astype(np.int64)
+        if start_S.max() >= len(tokens_T):
+            values = (
+                f"{shard.path}: a suffix that begins at {start_S.max()}; tokens: {len(tokens_T)}"
+            )
+            raise DataError("An index is damaged.", values, DAMAGED_FIX)
         end_S = shard.offsets_D[np.searchsorted(shard.offsets_D, start_S, side="right")]
         at_Sm = start_S[:, None] + places_m
         held_Sm = tokens_T[np.minimum(at_Sm, len(tokens_T) - 1)].astype(np.int64)

@@ -31,10 +31,11 @@ from stillage.corpus.shards import (
     Shard,
     ShardSet,
     document_table,
+    open_shards,
     shard_about,
 )
 from stillage.corpus.token_file import open_tokens, write_tokens
-from stillage.errors import ConfigError
+from stillage.errors import ConfigError, DataError
 from stillage.run.folder import (
     read_json,
     read_table,
@@ -93,7 +94,7 @@ def deduplicate(
         check_rules(corpus, choice.rules)
     with locked(out):
         if (out / MANIFEST).is_file():
-            return dict(read_json(out / MANIFEST)["dedup"])
+            return finished_counts(out)
         for left in (*out.glob(".tmp-*"), *(out / PARTS).glob(".tmp-*")):
             remove(left)  # of a write that was killed
         write_json(out / SETTINGS, settings)
@@ -121,6 +122,15 @@ def deduplicate(
     return counts
 
 
+def finished_counts(out: Path) -> dict[str, Any]:
+    """The counts of a deduplication that is done. DataError where its files are not whole."""
+    counts = open_shards(out).manifest.get("dedup")
+    if not isinstance(counts, dict):
+        fix = "Remove the folder, and run the same command again."
+        raise DataError("The manifest of the shards is damaged.", f"{out}: no counts", fix)
+    return counts
+
+
 def check_dedup_out(corpus: ShardSet, out: Path, settings: Mapping[str, Any]) -> None:
     """ConfigError where a folder is not free for this deduplication, or is another's."""
     fix = "Name another folder with --out."
@@ -133,7 +143,11 @@ def check_dedup_out(corpus: ShardSet, out: Path, settings: Mapping[str, Any]) ->
         if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
             raise ConfigError("The folder holds something else.", f"out: {out}", fix)
         return
-    before = read_json(path)
+    try:
+        before = dict(read_json(path))
+    except (TypeError, ValueError) as error:
+        what = "What the folder says of its settings is damaged."
+        raise ConfigError(what, f"{path}: {error}", fix) from error
     differ = [
         f"{name}: {_short(before.get(name))} -> {_short(value)}"
         for name, value in settings.items()

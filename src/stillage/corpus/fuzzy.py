@@ -81,7 +81,8 @@ def plan_scan(
     check_settings(max_distance, metric, mode)
     from stillage.corpus.near_plan import near_plan
 
-    return near_plan(targets_NM, int(max_distance), metric, mode, sample_of(tokens))
+    most = min(int(max_distance), targets_NM.shape[1])  # no piece that is looked at is farther away
+    return near_plan(targets_NM, most, metric, mode, sample_of(tokens))
 
 
 def scan_with_plan(

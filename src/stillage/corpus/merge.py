@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stillage.errors import DataError
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 BLOCK = 1 << 18  # suffixes per block
 READ_AHEAD = 1 << 20  # suffixes of all parts together
 LARGEST_TABLE = 1 << 22  # long common runs remembered, 24 bytes each
+DAMAGED_FIX = "Remove the .index.safetensors files, and run `stillage corpus index` again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,9 @@ def merged_suffixes(joined: Joined, block: int = BLOCK) -> Iterator[tuple[Array,
         for start in range(0, len(part.suffixes_T), block):
             stretch = slice(start, start + block)
             positions_N = np.asarray(part.suffixes_T[stretch]).astype(np.int64)
-            yield positions_N + first, np.asarray(part.lcp_T[stretch]).astype(np.int64)
+            common_N = np.asarray(part.lcp_T[stretch]).astype(np.int64)
+            check_index(positions_N, common_N, len(part.tokens_T))
+            yield positions_N + first, common_N
         return
     yield from merge_many(joined, block)
 
@@ -166,6 +170,14 @@ def merge_many(joined: Joined, block: int) -> Iterator[tuple[Array, Array]]:
         yield out_2N[0], out_2N[1]
 
 
+def check_index(positions_N: Array, common_N: Array, tokens: int) -> None:
+    """Refuse what no index says: compiled loops would read beyond the tokens. DataError."""
+    ends_N = positions_N + np.asarray(common_N).astype(np.int64)
+    if len(positions_N) and (positions_N.max() >= tokens or ends_N.max() > tokens):
+        values = f"a suffix that begins at {positions_N.max()}, or ends at {ends_N.max()}"
+        raise DataError("An index is damaged.", f"{values}; tokens: {tokens}", DAMAGED_FIX)
+
+
 def read_on(joined: Joined, state_8K: Array, ahead_2KN: Array, read_K: Array, number: int) -> None:
     """Read the next stretch of a part's suffix array; its head stays.
 
@@ -176,6 +188,7 @@ def read_on(joined: Joined, state_8K: Array, ahead_2KN: Array, read_K: Array, nu
     part, start = joined.parts[number], int(read_K[number])
     end = min(start + ahead_2KN.shape[2], len(part.suffixes_T))
     positions_N = np.asarray(part.suffixes_T[start:end]).astype(np.int64)
+    check_index(positions_N, part.lcp_T[start:end], len(part.tokens_T))
     ahead_2KN[0, number, : end - start] = positions_N + joined.firsts_K[number]
     ahead_2KN[1, number, : end - start] = part.lcp_T[start:end]
     state_8K[FILLED, number], state_8K[AT, number] = end - start, -1

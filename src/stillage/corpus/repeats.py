@@ -111,7 +111,8 @@ class RepeatSearch:
         from stillage.corpus.repeat_kernels import Walk
 
         self.joined = joined
-        self.limits = (min_length, min_count)
+        longest = joined.tokens + 1  # numbers that no loop can hold are as good as this one
+        self.limits = (min(min_length, longest), min(min_count, longest))
         self.top = top
         self.walk = Walk(
             at=np.zeros(3, dtype=np.int64),

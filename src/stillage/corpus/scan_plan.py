@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FORMAT = "stillage scan 1"
 SCHEMA = 1  # raised when the same settings find other rows
 PLAN, TARGETS = "plan.json", "targets.parquet"
+SHARD = ("name", "documents", "tokens", "sha256")
+"""What a plan holds of each shard."""
 ELSEWHERE = "Choose another --out, or remove that folder and start again."
 
 
@@ -105,12 +107,11 @@ def make_plan(
     tokens_Nm, targets: what `targets.read_targets` gives.
     """
     assert settings.tokens_per_part > 0
-    keys = ("name", "documents", "tokens", "sha256")
     return ScanPlan(
         settings=settings,
         vocab_size=corpus.vocab_size,
         tokenizer=corpus.tokenizer,
-        shards=tuple({key: entry[key] for key in keys} for entry in corpus.manifest["shards"]),
+        shards=tuple({key: entry[key] for key in SHARD} for entry in corpus.manifest["shards"]),
         targets={
             "count": tokens_Nm.shape[0],
             "length": tokens_Nm.shape[1],
@@ -134,14 +135,19 @@ def read_plan(folder: Path) -> ScanPlan:
     if known != FORMAT or facts.get("schema") != SCHEMA:
         values = f"{path}: format {known}; this version: {FORMAT}, schema {SCHEMA}"
         raise DataError("Another version of Stillage wrote the scan.", values, ELSEWHERE)
-    return ScanPlan(
-        settings=ScanSettings(**facts["settings"]),
-        vocab_size=facts["vocab_size"],
-        tokenizer=facts["tokenizer"],
-        shards=tuple(facts["shards"]),
-        targets=facts["targets"],
-        corpus=facts["corpus"],
-    )
+    try:
+        plan = ScanPlan(
+            settings=ScanSettings(**facts["settings"]),
+            vocab_size=int(facts["vocab_size"]),
+            tokenizer=str(facts["tokenizer"]),
+            shards=tuple({key: one[key] for key in SHARD} for one in facts["shards"]),
+            targets={key: facts["targets"][key] for key in ("count", "length", "sha256")},
+            corpus=str(facts["corpus"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        values = f"{path}: {type(error).__name__}: {error}"
+        raise DataError("The plan of the scan is damaged.", values, ELSEWHERE) from error
+    return plan
 
 
 def refuse_other_plan(found: ScanPlan, asked: ScanPlan, folder: Path) -> None:

@@ -53,8 +53,14 @@ def read_scan(folder: Path) -> Scan:
     fix = "Run the command that made it again: it continues."
     if not path.is_file():
         raise DataError("The scan is not finished.", f"looked for: {path}", fix)
-    manifest = read_json(path)
-    if manifest["plan"] != plan.hash:
+    try:
+        manifest = read_json(path)
+        held = {name: dict(manifest[name]) for name in ("scanned", "of", "found", "targets_found")}
+        manifest = {**manifest, **held, "parts": int(manifest["parts"])}
+    except (KeyError, TypeError, ValueError) as error:
+        values = f"{path}: {type(error).__name__}: {error}"
+        raise DataError("The manifest of the scan is damaged.", values, fix) from error
+    if manifest.get("plan") != plan.hash:
         raise DataError("The manifest is of another scan.", str(path), fix)
     tokens_Nm, targets = read_targets(folder / TARGETS)
     if targets_hash(targets) != plan.targets["sha256"]:

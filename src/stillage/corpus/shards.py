@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FORMAT = "stillage shards 1"
 SHARD_FORMAT = "stillage shard 1"
 MANIFEST = "manifest.json"
+FACTS = {"vocab_size": int, "tokenizer": str}
+ENTRY = {"name": str, "documents": int, "tokens": int, "sha256": str}
+"""What a manifest says of the corpus, and of each shard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,9 @@ def read_shards_manifest(folder: Path) -> dict[str, Any]:
         given = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         values, fix = f"{path}: format {given}", "Give the OUT of `stillage corpus tokenize`."
         raise DataError("The folder does not hold token shards.", values, fix)
+    if wrong := missing_from(manifest):
+        values, fix = f"{path}: {wrong}", "Copy it anew, or tokenise again."
+        raise DataError("The manifest of the shards is damaged.", values, fix)
     return manifest
 
 
@@ -129,6 +135,35 @@ def shard_about(vocab_size: int, tokenizer: str, first_document: int) -> dict[st
     }
 
 
+def missing_from(manifest: Mapping[str, Any]) -> str:
+    """Say what a manifest lacks, or holds as something else; empty where all is there."""
+    entries = manifest.get("shards")
+    if not isinstance(entries, list) or not entries:
+        return "no list of shards"
+    held = [("", manifest, FACTS)]
+    held += [(f"shard {number}: ", entry, ENTRY) for number, entry in enumerate(entries)]
+    for where, facts, kinds in held:
+        for name, kind in kinds.items():
+            value = facts.get(name) if isinstance(facts, dict) else None
+            if type(value) is not kind or (isinstance(value, int) and value < 0):
+                return f"{where}{name} is {value!r}"
+    return ""
+
+
 def document_table(corpus: ShardSet, shard: Shard) -> pa.Table:
     """Where a shard's documents came from: id, source, line; a row a document."""
-    return read_table(corpus.folder / f"{shard.name}.documents.parquet")
+    import pyarrow as pa
+
+    path, fix = (
+        corpus.folder / f"{shard.name}.documents.parquet",
+        "Copy it anew, or tokenise again.",
+    )
+    try:
+        table = read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        what = "The table of a shard's documents cannot be read."
+        raise DataError(what, f"{path}: {error}", fix) from error
+    if len(table) != shard.documents:
+        values = f"{path}: {len(table)} rows; documents: {shard.documents}"
+        raise DataError("The shard and its documents do not belong together.", values, fix)
+    return table

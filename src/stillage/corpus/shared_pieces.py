@@ -54,7 +54,7 @@ class PieceIndex:
 
         self.kernels = piece_kernels
         self.offsets_D = np.ascontiguousarray(offsets_D, dtype=np.int64)
-        self.limits = (least, gram)
+        self.limits = (min(least, count + 1), gram)  # no shared piece is as long as that
         self.read_so_far = 0
         self.state_T = np.zeros(count, dtype=np.int32)
         length, link, end = (np.empty(2 * count + 1, dtype=np.int32) for _ in range(3))

@@ -80,7 +80,8 @@ class ClusterCount:
         from stillage.corpus.repeat_kernels import count_clusters
 
         sizes_N = np.empty(len(block[0]), dtype=np.int64)
-        done = count_clusters(block, self.length, self.at, self.is_start_T8, sizes_N)
+        least = min(self.length, self.joined.tokens + 1)  # no sequence is as long
+        done = count_clusters(block, least, self.at, self.is_start_T8, sizes_N)
         sizes, clusters = np.unique(sizes_N[:done], return_counts=True)
         self.sizes.update(dict(zip(sizes.tolist(), clusters.tolist(), strict=True)))
 
@@ -89,7 +90,9 @@ class ClusterCount:
         from stillage.corpus.repeat_kernels import count_covered
 
         self.feed((np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)))
-        tokens, documents = count_covered(self.is_start_T8, self.length, self.joined.offsets_D)
+        tokens, documents = count_covered(
+            self.is_start_T8, min(self.length, self.joined.tokens + 1), self.joined.offsets_D
+        )
         return Similar(
             length=self.length,
             tokens=self.joined.tokens,

@@ -113,6 +113,9 @@ def _read_parquet(path: Path) -> pa.Table:
     if table["tokens"].type != _arrow(COLUMNS["tokens"]) or table["tokens"].null_count:
         values = f"{path}: tokens are {table['tokens'].type}, {table['tokens'].null_count} missing"
         raise DataError("The table does not hold targets.", values, FIX)
+    if absent := table["tokens"].combine_chunks().flatten().null_count:
+        values = f"{path}: {absent} ids are missing (null)"
+        raise DataError("A target holds what is no id.", values, FIX)
     return table
 
 
@@ -132,8 +135,9 @@ def _parsed(text: str, where: str) -> object:
     """Read JSON. DataError where it is none."""
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise DataError("The file of targets is not JSON.", f"{where}: {error}", FIX) from error
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DataError("The file of targets is not JSON.", f"{where}: {why}", FIX) from error
 
 
 def _plain_table(items: Sequence[object], path: Path) -> pa.Table:
