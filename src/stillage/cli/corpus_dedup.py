@@ -58,13 +58,14 @@ def main(paths: list[str], chosen: DedupFlags) -> int:
     from stillage.cli.board import Board
     from stillage.cli.stoppable import stoppable
     from stillage.corpus.dedup import Choice, deduplicate
-    from stillage.corpus.shards import MANIFEST, open_shards
+    from stillage.corpus.shards import MANIFEST, check_content, open_shards
     from stillage.run.stop import watch_signals
 
     corpus, out = open_shards(Path(paths[0])), Path(chosen.out)
     choice = Choice(rules=rules, keep=chosen.keep, rest=chosen.rest, texts=wanted_texts(chosen))
     is_done = (out / MANIFEST).is_file()
     with watch_signals() as stop, Board() as board:
+        check_content(corpus, board.show)
         counts = deduplicate(corpus, choice, out, stoppable(board, stop))
     print("\n".join(dedup_lines(counts, {rule.text: rule.in_words() for rule in rules})))
     done = "was there already" if is_done else "written"

@@ -63,7 +63,7 @@ def main(paths: list[str], chosen: RepeatsFlags) -> int:
     """Find the repeats, print the most telling ones, write all of them."""
     from stillage.cli.corpus_count import own_tokenizer
     from stillage.corpus.indexed_parts import indexed_parts
-    from stillage.corpus.shards import open_shards
+    from stillage.corpus.shards import check_content, open_shards
     from stillage.run.stop import watch_signals
 
     check_repeats_flags(chosen)
@@ -73,6 +73,7 @@ def main(paths: list[str], chosen: RepeatsFlags) -> int:
         tokenizer = own_tokenizer(corpus, chosen.tokenizer, chosen.revision)
     joined = indexed_parts(corpus)
     with watch_signals() as stop, Board() as board:
+        check_content(corpus, board.show)
         table, similar = search(joined, chosen, stoppable(board, stop))
         if chosen.out:
             write_repeats(table, joined, chosen)

@@ -44,7 +44,7 @@ SETTINGS = TargetsFlags
 def main(paths: list[str], chosen: TargetsFlags) -> int:
     """Draw targets, write them, and say how many there were."""
     from stillage.corpus.sample_targets import TargetRules, bucket_spans, sample_targets
-    from stillage.corpus.shards import open_shards
+    from stillage.corpus.shards import check_content, open_shards
     from stillage.corpus.targets import write_targets
     from stillage.run.stop import watch_signals
 
@@ -66,6 +66,7 @@ def main(paths: list[str], chosen: TargetsFlags) -> int:
             speed = {"tokens_per_s": read / passed, "eta_s": passed * (of - read) / max(1, read)}
             board.show("targets", facts | speed)
 
+        check_content(corpus, board.show)
         tell(0, max(1, corpus.tokens))
         sampled = sample_targets(corpus, rules, tell)
     for bucket, (low, high) in spans.items():

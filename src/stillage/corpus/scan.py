@@ -40,9 +40,9 @@ from stillage.corpus.scan_plan import (
 )
 from stillage.corpus.scan_processes import Heard, on_processes
 from stillage.corpus.scan_progress import Count
-from stillage.corpus.scan_ray import cluster, on_ray
+from stillage.corpus.scan_ray import check_address, cluster, load_ray, on_ray
 from stillage.corpus.scan_task import ScanJob, Scanner, largest, prepare
-from stillage.corpus.shards import ShardSet
+from stillage.corpus.shards import ShardSet, check_content
 from stillage.corpus.targets import read_targets, write_targets
 from stillage.errors import ConfigError, DataError, listed
 from stillage.run.folder import full_disk_interrupts, remove, write_json
@@ -119,13 +119,19 @@ def plan_corpus_scan(corpus: ShardSet, targets_file: Path, settings: ScanSetting
 def do_scan(planned: PlannedScan, out: Path, hands: Hands) -> Mapping[str, Any]:
     """Scan what is not scanned yet, and return the manifest, written last.
 
-    The same call continues after any end. ConfigError for a folder that holds something else;
+    The same call continues after any end. Shards are compared with their hashes first, but on a
+    cluster. ConfigError for a folder that holds something else;
     Interrupted for a full disk or a killed process; DataError where the parts do not cover the
     corpus.
     """
+    if hands.ray:
+        check_address(hands.ray)
+        load_ray()
     with scan_folder_writable(out):
         refuse_foreign(out)
     with full_disk_interrupts(out), scan_folder_writable(out), locked(out):
+        if not hands.ray:  # on a cluster the shards may lie anywhere, and be large
+            check_content(planned.corpus, hands.progress)
         start(planned, out)
         whole = whole_parts(planned, out, hands.say)
         todo = [part for part in planned.parts if part.number not in whole]

@@ -17,11 +17,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from stillage.corpus.shards import Shard, ShardSet
+from stillage.corpus.shards import Shard, ShardSet, check_shard
 from stillage.corpus.suffix_array import suffix_array
 from stillage.corpus.token_file import map_tensor, read_header, tensor_header
 from stillage.errors import DataError
-from stillage.run.folder import atomic, remove, sha256_file
+from stillage.run.folder import atomic, remove
 from stillage.run.lock import locked
 from stillage.types import Array
 
@@ -134,11 +134,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 def build_index(shard: Shard) -> tuple[Array, Array]:
     """Check a shard's file against its hash, and sort it: (suffixes_T, lcp_T)."""
-    found = sha256_file(shard.path)
-    if found != shard.sha256:
-        values = f"{shard.path}: sha256 {found[:12]}; manifest: {shard.sha256[:12]}"
-        fix = "Copy it anew, or tokenise the corpus again."
-        raise DataError("The shard is not the one that was written.", values, fix)
+    check_shard(shard)
     return suffix_array(np.asarray(shard.tokens_T), shard.offsets_D)
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from stillage.corpus.token_file import open_tokens
 from stillage.errors import DataError
-from stillage.run.folder import read_json, read_table
+from stillage.run.folder import read_json, read_table, sha256_file
+from stillage.run.progress import Progress
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -148,6 +149,26 @@ def missing_from(manifest: Mapping[str, Any]) -> str:
             if type(value) is not kind or (isinstance(value, int) and value < 0):
                 return f"{where}{name} is {value!r}"
     return ""
+
+
+def check_content(corpus: ShardSet, progress: Progress) -> None:
+    """Compare every shard's file with the hash that the manifest holds of it.
+
+    DataError for one that is not as it was written, e.g. another of the same size.
+    """
+    for number, shard in enumerate(corpus.shards):
+        facts = {"doing": "{} shards compared with their hashes", "done": number}
+        progress("check", facts | {"of": len(corpus.shards)})
+        check_shard(shard)
+
+
+def check_shard(shard: Shard) -> None:
+    """Compare a shard's file with the hash that the manifest holds of it."""
+    found = sha256_file(shard.path)
+    if found != shard.sha256:
+        values = f"{shard.path}: sha256 {found[:12]}; manifest: {shard.sha256[:12]}"
+        fix = "Copy it anew, or tokenise the corpus again."
+        raise DataError("The shard is not the one that was written.", values, fix)
 
 
 def document_table(corpus: ShardSet, shard: Shard) -> pa.Table:
