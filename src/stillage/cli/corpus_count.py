@@ -54,7 +54,9 @@ def run(paths: list[str], chosen: Settings) -> int:
         values = f"--positions {chosen.positions}"
         raise ConfigError("A number of places is not negative.", values, "Give 0 or more.")
     corpus = open_shards(Path(paths[0]))
-    tokenizer = own_tokenizer(corpus, chosen) if chosen.tokenizer else None
+    tokenizer = None
+    if chosen.tokenizer:
+        tokenizer = own_tokenizer(corpus, chosen.tokenizer, chosen.revision)
     queries = [{"tokens": read_ids(text)} for text in chosen.tokens]
     if tokenizer is not None:
         queries += [{"text": text, "tokens": ids_of(tokenizer, text)} for text in chosen.text]
@@ -83,15 +85,15 @@ def read_ids(text: str) -> list[int]:
         raise ConfigError("A sequence of ids cannot be read.", values, fix) from error
 
 
-def own_tokenizer(corpus: ShardSet, chosen: Settings) -> Tokenizer:
+def own_tokenizer(corpus: ShardSet, place: str, revision: str) -> Tokenizer:
     """Load the tokenizer. DataError where the corpus was made with another."""
     from stillage.cli.corpus_tokenize import backend_tokenizer
     from stillage.corpus.tokenizers import backend_hash
 
-    tokenizer = backend_tokenizer(chosen.tokenizer, chosen.revision)
+    tokenizer = backend_tokenizer(place, revision)
     given = backend_hash(tokenizer)
     if corpus.tokenizer and given != corpus.tokenizer:
-        values = f"{chosen.tokenizer}: {given[:12]}; {corpus.folder}: {corpus.tokenizer[:12]}"
+        values = f"{place}: {given[:12]}; {corpus.folder}: {corpus.tokenizer[:12]}"
         fix = "Give the tokenizer that the corpus was tokenised with."
         raise DataError("The corpus was made with another tokenizer.", values, fix)
     tokenizer.no_truncation()

@@ -37,7 +37,9 @@ class Settings:
     """What `repeats SHARDS` takes besides."""
 
     length: int = 0
-    """Least tokens of a repeat: what counts as one. Must be given; 50 to 100 is usual."""
+    """Least tokens of a repeat: what counts as one. Must be given; 50 to 100 is usual. Documents
+    shorter than this hold none; `corpus dedup --rule ngram:N` compares them whole, so that its
+    numbers differ a little."""
     min_count: int = 2
     """Leave out repeats that occur less often; the share of repeated tokens counts all."""
     top: int = 5
@@ -58,7 +60,6 @@ class Settings:
 
 def run(paths: list[str], chosen: Settings) -> int:
     """Find the repeats, print the most telling ones, write all of them."""
-    from stillage.cli.corpus_count import Settings as CountSettings
     from stillage.cli.corpus_count import own_tokenizer
     from stillage.corpus.indexed_parts import indexed_parts
     from stillage.corpus.shards import open_shards
@@ -68,8 +69,7 @@ def run(paths: list[str], chosen: Settings) -> int:
     corpus = open_shards(Path(paths[0]))
     tokenizer = None
     if chosen.tokenizer:
-        named = CountSettings(tokenizer=chosen.tokenizer, revision=chosen.revision)
-        tokenizer = own_tokenizer(corpus, named)
+        tokenizer = own_tokenizer(corpus, chosen.tokenizer, chosen.revision)
     joined = indexed_parts(corpus)
     with watch_signals() as stop, Board() as board:
         table, similar = search(joined, chosen, stoppable(board, stop))
@@ -108,8 +108,11 @@ def search(joined: Joined, chosen: Settings, progress: Progress) -> tuple[pa.Tab
 
     repeats = RepeatSearch(joined, chosen.length, chosen.min_count)
     clusters = ClusterCount(joined, chosen.length)
+    progress("repeats", {"doing": "compiling the comparison"})  # most of the time of a small corpus
+    nothing = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    repeats.feed(nothing)
+    clusters.feed(nothing)
     tell = paced(progress, "repeats", "{} tokens compared", joined.tokens)
-    tell(0)
     for block in merged_suffixes(joined):
         repeats.feed(block)
         clusters.feed(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,10 @@ def backend_tokenizer(place: str, revision: str) -> Tokenizer:
     if not place:
         fix = "Give --tokenizer FILE or MODEL; for ids: --ids-column and --vocab-size."
         raise ConfigError("Which tokenizer?", "--tokenizer was not given", fix)
+    if is_no_place(place, revision):
+        values = f"looked for: {place}; working folder: {Path.cwd()}"
+        fix = "Check the path; a model's hub id needs --revision COMMIT too."
+        raise DataError("The tokenizer is not there.", values, fix)
     if not Path(place).is_file():
         from stillage.models.load import load_tokenizer
 
@@ -125,6 +130,12 @@ def backend_tokenizer(place: str, revision: str) -> Tokenizer:
         fix = "Give a tokenizer.json, or the folder of a model."
         what = "The file is no tokenizer."
         raise DataError(what, f"{place}: {str(error).splitlines()[0]}", fix) from error
+
+
+def is_no_place(place: str, revision: str) -> bool:
+    """Whether it is written as a path, and nothing lies there; gpt2 and ORG/NAME may be hub ids."""
+    is_path = re.search(r"\.[a-z]+$|^[./~]|/$|/.*/", place) is not None
+    return not Path(place).exists() and (is_path or ("/" in place and not revision))
 
 
 def usual_jobs(sources: list[str]) -> int:
