@@ -6,6 +6,7 @@ python tools/reference.py --check    exit with 1 where a page differs from the c
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,11 +14,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import corpus_tables
 import tables as run_tables
 
 from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 from stillage.audit.blind import BLIND
 from stillage.cli import VERBS
+from stillage.cli.corpus import ACTIONS
 from stillage.cli.ls import list_attacks
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS
@@ -142,7 +145,19 @@ def settings() -> str:
         "## Short names",
         short,
         *groups,
+        "## Actions of stillage corpus",
+        "`stillage corpus ACTION --help` shows these; they stand in no config.",
+        *map(action_settings, ACTIONS),
     )
+
+
+def action_settings(action: str) -> str:
+    """Describe one action of `stillage corpus`: how it is called, and its flags."""
+    module = importlib.import_module(f"stillage.cli.corpus_{action}")
+    call = f"`stillage corpus {action} {' '.join(module.NAMES)} [--flag value ...]`"
+    about = ACTIONS[action].partition(": ")[2]
+    rows = settings_table(setting_rows(module.Settings()))
+    return f"### corpus {action}\n\n{call}: {about}.\n\n{rows}"
 
 
 def tables() -> str:
@@ -161,6 +176,12 @@ def tables() -> str:
         parts += [f"## {name}", about, table(head, run_tables.table_rows(name))]
     rows = [(f"`{key}`", text) for key, text in run_tables.VALIDITY.items()]
     parts += ["## audit/validity.json", table(("key", "what it is"), rows)]
+    parts += [
+        "## Tables of stillage corpus",
+        "SHARDS, SCAN, KEPT and OVERLAP are the folders that an action was given for what it writes.",
+    ]
+    for name, about in corpus_tables.ROWS.items():
+        parts += [f"### {name}", about, table(head, corpus_tables.corpus_rows(name))]
     return page("Tables", *parts)
 
 

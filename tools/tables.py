@@ -131,22 +131,24 @@ VALIDITY: Mapping[str, str] = {
 }
 
 
-def kind(column: pa.Field) -> str:
+def kind(given: pa.DataType) -> str:
     """Name a column's type."""
-    return {"string": "text", "double": "float", "int64": "int", "int32": "int"}.get(
-        str(column.type), str(column.type)
-    )
+    if pa.types.is_dictionary(given) or pa.types.is_list(given):
+        return "list of " * pa.types.is_list(given) + kind(given.value_type)
+    names = {"string": "text", "double": "float", "binary": "bytes"}
+    names |= dict.fromkeys(("int64", "int32", "uint32"), "int")
+    return names.get(str(given), str(given))
 
 
 def result_rows() -> Iterator[tuple[str, str, str]]:
     """Describe the columns of results.parquet: name, type, text."""
     texts = field_texts(Result)
     for column in schema():
-        yield f"`{column.name}`", kind(column), texts[column.name]
+        yield f"`{column.name}`", kind(column.type), texts[column.name]
 
 
 def table_rows(name: str) -> Iterator[tuple[str, str, str]]:
     """Describe the columns of one of SCHEMAS: name, type, text."""
     texts = {**SHARED, **COLUMN_TEXTS[name]}
     for column in SCHEMAS[name]:
-        yield f"`{column.name}`", kind(column), texts[column.name]
+        yield f"`{column.name}`", kind(column.type), texts[column.name]

@@ -172,6 +172,7 @@ def test_refusals(sets: tuple[str, str], tmp_path: Path, capsys: Printed) -> Non
     refused([a, b, "--drop-from", "B"], capsys, "--out was not given")
     refused([a, b, "--drop-from", "C", "--out", "x"], capsys, "no such side", "C")
     refused([a, b, "--rule", "fuzzy"], capsys, "no such rule", "fuzzy")
+    refused([a, b, "--rule", "ngram:13"], capsys, "no such rule", "Write piece:13: 13 words")
     refused([a, b, "--rule", "exact"], capsys, "nobody is", "--rule exact", "--drop-from")
     refused([a, b, "--column", "body"], capsys, "--column", "train.jsonl, line 1", "found: text")
     refused([a, b, "--piece", "0"], capsys, "piece: 0")

@@ -102,3 +102,27 @@ def test_what_cannot_be_is_said_before_anything_is_read(capsys: Printed) -> None
     }.items():
         assert main(["corpus", "repeats", "nowhere", *words.split()]) == 2
         assert what in capsys.readouterr().err
+
+
+def test_progress_moves_on_one_shard(tmp_path: Path) -> None:
+    """What is compiled first is said, and is no part of the speed."""
+    from stillage.cli.corpus_repeats import Settings, search
+    from stillage.corpus.indexed_parts import indexed_parts
+    from stillage.corpus.shard_index import index_shards
+
+    corpus = make_shards(tmp_path, DOCUMENTS, vocab_size=10, shard_documents=9)
+    index_shards(corpus)
+    told: list[dict[str, object]] = []
+    search(indexed_parts(corpus), Settings(length=2), lambda name, facts: told.append(dict(facts)))
+    assert told[0] == {"doing": "compiling the comparison"}
+    assert all(facts["done"] for facts in told[1:]) and told[-1]["done"] == corpus.tokens
+
+
+def test_help_says_why_numbers_differ_from_a_deduplication(capsys: Printed) -> None:
+    for action, other in (("repeats", "corpus dedup --rule ngram:N"), ("dedup", "corpus repeats")):
+        assert main(["corpus", action, "--help", "all"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "compare" in said and "whole, so that" in said and other in said
+    for action in ("dedup", "policy"):
+        assert main(["corpus", action, "--help"]) == 0
+        assert "jaccard:T[:N]" in capsys.readouterr().out

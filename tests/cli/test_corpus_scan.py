@@ -11,6 +11,7 @@ from make_shards import make_shards
 
 from stillage.cli import main
 from stillage.corpus.scan_results import read_scan
+from stillage.corpus.tokenizers import backend_hash
 
 DOCUMENTS = [[1, 2, 3, 4, 5, 1, 2], [], [3, 1, 2, 0, 4, 5], [4, 4], [2, 3, 4, 5, 1, 2]]
 
@@ -113,6 +114,52 @@ def test_errors_are_three_lines(
     error = said[next(at for at, line in enumerate(said) if line.startswith("stillage: ")) :]
     assert says in "\n".join(error) and len(error) <= 3
     assert not list(shards.glob("x/parts/*"))
+
+
+def test_a_text_of_the_user_is_a_target(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {"none": 0, "a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
+    for name in ("own", "another"):
+        tokenizer = Tokenizer(models.WordLevel(words if name == "own" else {"none": 0}, "none"))
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        tokenizer.save(f"{name}.json")
+        if name == "own":
+            digest = backend_hash(tokenizer)
+            make_shards(shards / "texts", DOCUMENTS, 6, shard_documents=3, tokenizer=digest)
+    (shards / "own.jsonl").write_text('{"text": "a b c d e"}\n[5, 5, 5, 5, 5]\n')
+    asked = "texts --targets own.jsonl --max-distance 1 --out found"
+    assert call(asked) == 2
+    said = capsys.readouterr().err
+    assert "own.jsonl: target 0: 'a b c d e'" in said and "Give --tokenizer" in said
+    assert '[1, 2, 3] or {"tokens": [1, 2, 3]} on each line' in said
+    assert call(f"{asked} --tokenizer another.json") == 2
+    assert "made with another tokenizer" in capsys.readouterr().err
+    assert call(f"{asked} --tokenizer own.json") == 0
+    assert "levenshtein: 2 near-duplicates, of 1 of 2 targets" in capsys.readouterr().out
+    assert read_scan(Path("found")).tokens_Nm.tolist() == [[1, 2, 3, 4, 5], [5] * 5]
+    (shards / "own.jsonl").write_text('{"text": "a b"}\n{"text": "a b c"}\n')
+    assert call(f"{asked} --tokenizer own.json") == 2
+    said = capsys.readouterr().err
+    assert "several lengths" in said and "target 0 has 2 tokens, target 1 has 3" in said
+
+
+def test_a_finished_scan_again_says_that_nothing_was_left(
+    shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "shards --targets t.jsonl --max-distance 1 --out found --jobs 1"
+    assert call(words) == 0
+    assert "nothing was left" not in capsys.readouterr().err
+    assert call(words) == 0
+    said = capsys.readouterr()
+    assert "all 2 parts are there already: nothing was left to scan" in said.err
+    assert "scanned: 5 of 5 documents" in said.out
+
+
+def test_its_help_explains_the_formats_of_targets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--help all") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert '[1, 2, 3] or {"tokens": [1, 2, 3]}' in said and '{"text": "a text"}' in said
 
 
 def test_its_help_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:

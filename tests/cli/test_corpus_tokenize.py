@@ -179,3 +179,23 @@ def test_20_kills_at_random_times_change_no_byte(tmp_path: Path, tokenizer: str)
             out = tmp_path / f"out{kills}"
     assert started([source, str(out), *settings]).wait() == 0
     assert content(out) == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "place", ["gpt2/tokenizer.json", "tokenizer.json", "models/gpt2", "./gpt2"]
+)
+def test_a_tokenizer_that_is_not_there_is_no_page_of_the_hub(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    source = texts(tmp_path / "a.jsonl", 2, 5)
+    out = str(tmp_path / "out")
+    assert main(["corpus", "tokenize", source, out, "--tokenizer", place]) == 2
+    said = capsys.readouterr().err
+    assert f"looked for: {place}" in said and "not there" in said and "huggingface.co" not in said
+
+
+def test_a_hub_id_is_still_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = texts(tmp_path / "a.jsonl", 2, 5)
+    given = ["--tokenizer", "some/model-v1.5", "--revision", "main"]
+    assert main(["corpus", "tokenize", source, str(tmp_path / "out"), *given]) == 2
+    assert "huggingface.co/some/model-v1.5" in capsys.readouterr().err

@@ -110,3 +110,22 @@ def test_missing_ids_and_deep_lists_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text("[" * 100_000)
         with pytest.raises(DataError, match="nested too deeply"):
             read_targets(tmp_path / name)
+
+
+def test_texts_are_cut_where_something_cuts_them(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"text": "ab"}\n{"tokens": [3, 4], "text": "xyz"}\n[1, 0]\n')
+
+    def encode(text: str) -> list[int]:
+        return ["abcd".index(letter) for letter in text]
+
+    tokens_Nm, table = read_targets(tmp_path / "t.jsonl", 5, encode)
+    assert tokens_Nm.tolist() == [[0, 1], [3, 4], [1, 0]]
+    assert table.column_names == list(COLUMNS)
+    with pytest.raises(DataError) as raised:
+        read_targets(tmp_path / "t.jsonl", 5)
+    assert "target 0: 'ab'" in raised.value.values and "--tokenizer" in raised.value.fix
+    assert '[1, 2, 3] or {"tokens": [1, 2, 3]} on each line' in raised.value.fix
+    for text, told in (("abc", "target 0 has 3 tokens, target 1 has 2"), ("", "target 0 has no")):
+        (tmp_path / "t.jsonl").write_text(json.dumps({"text": text}) + "\n[1, 2]")
+        with pytest.raises(DataError, match=told):
+            read_targets(tmp_path / "t.jsonl", 5, encode)

@@ -27,9 +27,10 @@ class DedupFlags:
     """What `dedup SHARDS` takes besides."""
 
     rule: Rules = ()
-    """exact, ngram:N, jaccard:T. Equal documents; sequences of N tokens that occur elsewhere too;
-    documents that share T of their 13-grams (jaccard:T:N: of their N-grams). Several: what any of
-    them removes from the corpus as it was."""
+    """exact, ngram:N, jaccard:T[:N]. Equal documents; sequences of N tokens that occur elsewhere too
+    (documents shorter than N are compared whole, so that numbers differ a little from those of
+    `corpus repeats`, which leaves these out); documents that share T of their N-grams (13 where N is
+    not given). Several: what any of them removes from the corpus as it was."""
     keep: Keep = "first"
     """Which copy stays: the first in document order, or none."""
     rest: Rest = "split"

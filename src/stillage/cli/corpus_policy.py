@@ -20,7 +20,7 @@ class PolicyFlags:
     """What `policy SCAN` takes besides."""
 
     rule: Rules = ()
-    """exact, ngram:N, jaccard:T, as of `corpus dedup`. Several are each judged alone, on the corpus
+    """exact, ngram:N, jaccard:T[:N], as of `corpus dedup`. Several are each judged alone, on the corpus
     as it was."""
     keep: Keep = "first"
     """Which copy the rules leave: the first in document order, or none."""

@@ -37,7 +37,9 @@ class RepeatsFlags:
     """What `repeats SHARDS` takes besides."""
 
     length: int = 0
-    """Least tokens of a repeat: what counts as one. Must be given; 50 to 100 is usual."""
+    """Least tokens of a repeat: what counts as one. Must be given; 50 to 100 is usual. Documents
+    shorter than this hold none; `corpus dedup --rule ngram:N` compares them whole, so that its
+    numbers differ a little."""
     min_count: int = 2
     """Leave out repeats that occur less often; the share of repeated tokens counts all."""
     top: int = 5
@@ -112,8 +114,11 @@ def search(joined: Joined, chosen: RepeatsFlags, progress: Progress) -> tuple[pa
 
     repeats = RepeatSearch(joined, chosen.length, chosen.min_count)
     clusters = ClusterCount(joined, chosen.length)
+    progress("repeats", {"doing": "compiling the comparison"})  # most of the time of a small corpus
+    nothing = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    repeats.feed(nothing)
+    clusters.feed(nothing)
     tell = paced(progress, "repeats", "{} tokens compared", joined.tokens)
-    tell(0)
     for block in merged_suffixes(joined):
         repeats.feed(block)
         clusters.feed(block)

@@ -13,6 +13,8 @@ from stillage.errors import ConfigError
 if TYPE_CHECKING:
     from stillage.corpus.scan import PlannedScan
     from stillage.corpus.scan_plan import ScanSettings
+    from stillage.corpus.shards import ShardSet
+    from stillage.corpus.targets import Encode
 
 NAMES = ("SHARDS",)
 
@@ -22,7 +24,13 @@ class ScanFlags:
     """What is looked for, where it is written, and who looks."""
 
     targets: str = ""
-    """Sequences to look for, all of one length: the --out of `corpus targets`, or JSON lines."""
+    """Sequences to look for, all of one length: the --out of `corpus targets`, or JSON lines. A line
+    is [1, 2, 3] or {"tokens": [1, 2, 3]}; with --tokenizer {"text": "a text"} too."""
+    tokenizer: str = ""
+    """The tokenizer of the corpus, for targets that are texts: a tokenizer.json, or a model's folder
+    or hub id."""
+    revision: str = ""
+    """Commit of a hub id: 40 hexadecimal digits."""
     max_distance: int | None = None
     """How many tokens may differ; 0: exact copies."""
     out: str = ""
@@ -60,7 +68,7 @@ def main(paths: list[str], chosen: ScanFlags) -> int:
 
     settings = scan_settings(chosen)
     corpus = open_shards(Path(paths[0]))
-    planned = plan_corpus_scan(corpus, Path(chosen.targets), settings)
+    planned = plan_corpus_scan(corpus, Path(chosen.targets), settings, encoder(corpus, chosen))
     say("\n".join(planned_lines(planned, chosen)))
     out = Path(chosen.out)
     if chosen.dry_run:
@@ -77,6 +85,16 @@ def main(paths: list[str], chosen: ScanFlags) -> int:
 def say(text: str) -> None:
     """Print to standard error, at once."""
     print(text, file=sys.stderr, flush=True)
+
+
+def encoder(corpus: ShardSet, chosen: ScanFlags) -> Encode | None:
+    """What cuts targets that are texts. DataError where the corpus was made with another."""
+    from stillage.cli.corpus_count import own_tokenizer
+
+    if not chosen.tokenizer:
+        return None
+    tokenizer = own_tokenizer(corpus, chosen.tokenizer, chosen.revision)
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def scan_settings(chosen: ScanFlags) -> ScanSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,10 @@ def backend_tokenizer(place: str, revision: str) -> Tokenizer:
     if not place:
         fix = "Give --tokenizer FILE or MODEL; for ids: --ids-column and --vocab-size."
         raise ConfigError("Which tokenizer?", "--tokenizer was not given", fix)
+    if is_no_place(place, revision):
+        values = f"looked for: {place}; working folder: {Path.cwd()}"
+        fix = "Check the path; a model's hub id needs --revision COMMIT too."
+        raise DataError("The tokenizer is not there.", values, fix)
     if not Path(place).is_file():
         from stillage.models.load import load_tokenizer
 
@@ -140,6 +145,15 @@ def hashed_tokenizer(place: str, revision: str) -> tuple[Tokenizer, str]:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer, digest
+
+
+def is_no_place(place: str, revision: str) -> bool:
+    """Tell whether it is written as a path, and nothing lies there.
+
+    gpt2 and ORG/NAME may be hub ids.
+    """
+    is_path = re.search(r"\.[a-z]+$|^[./~]|/$|/.*/", place) is not None
+    return not Path(place).exists() and (is_path or ("/" in place and not revision))
 
 
 def usual_jobs(sources: list[str]) -> int:

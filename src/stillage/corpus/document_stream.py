@@ -121,14 +121,7 @@ class Contents:
 
     def add(self, piece: EncodedPiece) -> None:
         """Take a piece in, but for its ids."""
-        import pyarrow as pa
-
-        columns = {
-            "id": pa.array(piece.names, pa.string()),
-            "source": pa.repeat(pa.scalar(piece.file, pa.string()), len(piece.names)),
-            "line": pa.array(piece.lines_D, pa.int64()),
-        }
-        self.tables.append(pa.table(columns))
+        self.tables.append(document_columns(piece.names, piece.file, piece.lines_D))
         self.bad += [(piece.file, row) for row in piece.bad]
         self.empty += int(np.count_nonzero(piece.lengths_D == 0))
 
@@ -164,6 +157,19 @@ def documents_that_fit(lengths_D: Array, room: int, *, is_empty: bool) -> int:
     """How many of the next documents fit; one at least into an empty shard."""
     fits = int(np.searchsorted(np.cumsum(lengths_D), room, side="right")) if room >= 0 else 0
     return max(fits, 1) if is_empty and len(lengths_D) else fits
+
+
+def document_columns(names: Sequence[str], file: str, lines_D: Array) -> pa.Table:
+    """Where documents of one file came from: id, source, line."""
+    import pyarrow as pa
+
+    return pa.table(
+        {
+            "id": pa.array(names, pa.string()),
+            "source": pa.repeat(pa.scalar(file, pa.string()), len(names)),
+            "line": pa.array(lines_D, pa.int64()),
+        }
+    )
 
 
 def document_rows(contents: Contents, first: int) -> pa.Table:

@@ -134,6 +134,11 @@ def read_drop_rule(words: Sequence[str]) -> DropRule:
             piece = min(piece or int(number), int(number))
         elif word not in ("exact", "near"):
             fix = "Give exact, near or piece:N (N words in a row), or several of them."
+            fix = (
+                f"Write piece:{number}: {number} words in a row."
+                if name == "ngram" and number.isdigit()
+                else fix
+            )
             raise ConfigError("There is no such rule.", f"--rule {word}", fix)
         near |= word == "near"
     if not words:

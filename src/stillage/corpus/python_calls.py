@@ -5,7 +5,7 @@ Documents are texts, lists of token ids, or a folder of token shards; what comes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +15,7 @@ from stillage.corpus.distance_kinds import Metric, Mode
 from stillage.corpus.scan_part_file import in_order, join_hits
 from stillage.corpus.scan_task import largest, numbered
 from stillage.corpus.shards import ShardSet, open_shards
+from stillage.corpus.targets import Encode, read_targets
 from stillage.corpus.token_file import check_token_ids
 from stillage.errors import ConfigError, DataError
 from stillage.types import Array
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Ids = Sequence[int] | Array
-Encode = Callable[[str], Sequence[int]]
-"""A tokenizer: a text's ids, without any that it adds, e.g.
-lambda text: tokenizer.encode(text, add_special_tokens=False)."""
 
 
 def find_near(
@@ -41,7 +39,7 @@ def find_near(
     """Find every piece of the documents within a distance of a target; none is missed.
 
     documents: texts, lists of ids, or the folder of `stillage corpus tokenize`. targets: the same,
-    all of one length in tokens, or the file of `stillage corpus targets`. Texts are cut by encode;
+    all of one length in tokens, or a file as `stillage corpus scan` takes it. Texts are cut by encode;
     without it a token is a word (what stands between white space). metric: levenshtein, hamming or
     both. mode: window looks at pieces as long as the target, substring at pieces of any length.
     suppress_overlaps: of overlapping pieces only the nearest stays, the earliest on ties.
@@ -56,9 +54,8 @@ def find_near(
     in_file = isinstance(targets, (str, Path))
     reader = Reader(encode, has_ids=corpus is not None or in_file)
     if in_file:
-        from stillage.corpus.targets import read_targets
-
-        wanted: Any = read_targets(Path(targets), corpus.vocab_size if corpus else 0)[0]
+        size = corpus.vocab_size if corpus else 0
+        wanted: Any = read_targets(Path(targets), size, encode)[0]
     else:
         wanted = [reader.ids(target) for target in targets]
         for number, ids in enumerate(wanted if corpus else ()):

@@ -43,7 +43,7 @@ from stillage.corpus.scan_progress import Count
 from stillage.corpus.scan_ray import check_address, cluster, load_ray, on_ray
 from stillage.corpus.scan_task import ScanJob, Scanner, largest, prepare
 from stillage.corpus.shards import ShardSet, check_content
-from stillage.corpus.targets import read_targets, write_targets
+from stillage.corpus.targets import Encode, read_targets, write_targets
 from stillage.errors import ConfigError, DataError, listed
 from stillage.run.folder import full_disk_interrupts, remove, write_json
 from stillage.run.lock import locked
@@ -81,13 +81,16 @@ class Hands:
     progress: Progress = lambda name, facts: None
 
 
-def plan_corpus_scan(corpus: ShardSet, targets_file: Path, settings: ScanSettings) -> PlannedScan:
+def plan_corpus_scan(
+    corpus: ShardSet, targets_file: Path, settings: ScanSettings, encode: Encode | None = None
+) -> PlannedScan:
     """Check everything that can be checked before the corpus is read.
 
-    DataError for targets that cannot be looked for, a corpus without documents, a sample that drew
-    none, and where no document is as long as a near-duplicate has to be.
+    encode: cuts targets that are texts. DataError for targets that cannot be looked for, a corpus
+    without documents, a sample that drew none, and where no document is as long as a near-duplicate
+    has to be.
     """
-    tokens_Nm, targets = read_targets(targets_file, corpus.vocab_size)
+    tokens_Nm, targets = read_targets(targets_file, corpus.vocab_size, encode)
     if not corpus.documents:
         what, fix = "The corpus holds no documents.", "Tokenise the files that were meant."
         raise DataError(what, f"{corpus.folder}: 0 documents", fix)
@@ -137,9 +140,16 @@ def do_scan(planned: PlannedScan, out: Path, hands: Hands) -> Mapping[str, Any]:
         todo = [part for part in planned.parts if part.number not in whole]
         if whole and todo:
             hands.say(f"{len(whole)} of {len(planned.parts)} parts are there already")
-        if todo:
+        if not todo:
+            hands.say(f"all {len(whole)} parts are there already: nothing was left to scan")
+        else:
             tokens = sum(whole.values())
-            count = Count(progress=hands.progress, of=planned.extent.tokens, done=tokens)
+            count = Count(
+                progress=hands.progress,
+                of=planned.extent.tokens,
+                done=tokens,
+                workers=workers(planned.corpus, todo, hands),
+            )
             try:
                 scan_parts(todo, planned, out, hands, count.heard)
             finally:
@@ -216,7 +226,7 @@ def scan_parts(
 ) -> None:
     """Scan parts here, on processes of this machine, or on a cluster."""
     job = ScanJob(folder=out.resolve(), corpus=planned.corpus.folder.resolve())
-    jobs = min(hands.jobs or useful_jobs(tokens_in(planned.corpus, parts)), len(parts))
+    jobs = workers(planned.corpus, parts, hands)
     if hands.ray:
         with cluster(hands.ray, hands.jobs or cores()) as ray:
             on_ray(parts, job, planned.plan.hash, heard, ray)
@@ -226,6 +236,12 @@ def scan_parts(
         scanner = Scanner(job, planned.near)
         for part in parts:
             heard(scanner.do(part))
+
+
+def workers(corpus: ShardSet, parts: Sequence[Part], hands: Hands) -> int:
+    """How many parts are scanned side by side; of another's cluster a guess."""
+    usual = cores() if hands.ray else useful_jobs(tokens_in(corpus, parts))
+    return min(hands.jobs or usual, len(parts))
 
 
 def useful_jobs(tokens: int) -> int:

@@ -1,13 +1,13 @@
 """Files of target sequences: what `corpus targets` writes and a scan looks for.
 
-A Parquet table of COLUMNS, a row a target; or plain lists of ids as JSON lines (each a list, or an
-object with `tokens`) or one JSON list of such.
+A Parquet table of COLUMNS, a row a target; or JSON lines, each a list of ids, an object with
+`tokens`, or one with `text`, which a tokenizer cuts; or one JSON list of such.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,25 +35,34 @@ COLUMNS = {
     "start": "int64",  # of that occurrence, in tokens from the document's first
 }
 """Column -> Arrow type."""
-FIX = "Give the file of `stillage corpus targets`, or lists of ids of one length as JSON lines."
+Encode = Callable[[str], Sequence[int]]
+"""A tokenizer: a text's ids, without any that it adds, e.g.
+lambda text: tokenizer.encode(text, add_special_tokens=False)."""
+FORMATS = '[1, 2, 3] or {"tokens": [1, 2, 3]} on each line'
+FIX = f"Give the file of `stillage corpus targets`, or JSON lines of one length: {FORMATS}."
 
 
-def read_targets(path: Path, vocab_size: int = 0) -> tuple[Array, pa.Table]:
+def read_targets(
+    path: Path, vocab_size: int = 0, encode: Encode | None = None
+) -> tuple[Array, pa.Table]:
     """Read targets: their tokens, uint32 [N, m], and the table of COLUMNS (N rows).
 
-    vocab_size: that of the corpus; 0: unknown. DataError, naming the target, for lists of several
-    lengths, an empty one, an id that is none or outside the vocabulary, and a file without targets.
+    vocab_size: that of the corpus; 0: unknown. encode: cuts texts. DataError, naming the target,
+    for targets of several lengths, an empty one, a text without encode, an id that is none or
+    outside the vocabulary, and a file without targets.
     """
     if not path.is_file():
         raise DataError("There is no file of targets.", f"looked for: {path}", FIX)
-    table = _read_parquet(path) if path.suffix == ".parquet" else _plain_table(_lists(path), path)
+    is_table = path.suffix == ".parquet"
+    table = _read_parquet(path) if is_table else _plain_table(_lists(path), path, encode)
     lengths_N = np.diff(table["tokens"].combine_chunks().offsets.to_numpy())
     if not len(lengths_N):
         raise DataError("The file holds no targets.", str(path), FIX)
     wrong = np.flatnonzero(lengths_N != lengths_N[0])
     if len(wrong):
         first = f"target 0 has {lengths_N[0]} tokens, target {wrong[0]} has {lengths_N[wrong[0]]}"
-        raise DataError("The targets are of several lengths.", f"{path}: {first}", FIX)
+        fix = "A scan looks for one length: cut the longer ones, or scan each length by itself."
+        raise DataError("The targets are of several lengths.", f"{path}: {first}", fix)
     if not lengths_N[0]:
         raise DataError("A target is empty.", f"{path}: target 0 has no tokens", FIX)
     flat = table["tokens"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -140,9 +149,12 @@ def _parsed(text: str, where: str) -> object:
         raise DataError("The file of targets is not JSON.", f"{where}: {why}", FIX) from error
 
 
-def _plain_table(items: Sequence[object], path: Path) -> pa.Table:
+def _plain_table(items: Sequence[object], path: Path, encode: Encode | None) -> pa.Table:
     """Make the table of plain lists, each checked."""
-    lists = [_checked(item, f"{path}: target {number}") for number, item in enumerate(items)]
+    lists = [
+        _checked(_cut(item, f"{path}: target {number}", encode), f"{path}: target {number}")
+        for number, item in enumerate(items)
+    ]
     absent = [None] * len(lists)
     rows: dict[str, Sequence[Any]] = {
         "target": range(len(lists)),
@@ -151,6 +163,17 @@ def _plain_table(items: Sequence[object], path: Path) -> pa.Table:
         "unique": [len(set(ids)) for ids in lists],
     }
     return target_table({name: absent for name in COLUMNS} | rows, {})
+
+
+def _cut(item: object, where: str, encode: Encode | None) -> object:
+    """The ids of a text; anything else as it is. DataError for a text that nothing cuts."""
+    text = item.get("text") if isinstance(item, dict) and "tokens" not in item else None
+    if not isinstance(text, str):
+        return item
+    if encode is None:
+        fix = f"Give --tokenizer FILE or MODEL (in Python encode); or ids: {FORMATS}."
+        raise DataError("A target is a text, without a tokenizer.", f"{where}: {text[:60]!r}", fix)
+    return list(encode(text))
 
 
 def _checked(item: object, where: str) -> list[int]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from stillage.corpus.copy_worth import Worth, published_worth
 from stillage.corpus.near_counts import (
+    COLUMNS,
     Scanned,
     bucket_names,
     hits_of,
@@ -32,6 +33,20 @@ BEFORE = "none"  # the rule of what there is before any
 POLICY = "policy"
 IN_CORPUS = "in the corpus"  # the reading in which a rule is applied to all documents
 READINGS = (IN_CORPUS, "against the target")
+BY_TARGET = {
+    "target": "int32",
+    "bucket": "string",
+    "count": "int64",
+    "unique": "int32",
+    "metric": "string",
+    "own_place": "bool",
+    "exact": "double",
+    "near": "double",
+    "worth": "double",
+    "worth_low": "double",
+    "worth_high": "double",
+}
+"""Column of `by_target` -> Arrow type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,19 +228,19 @@ def by_target(view: CorpusView) -> pa.Table:
         ]
         worth_MT = worth_by_target(view, view.before, metric)
         columns = {
-            "target": pa.array(range(len(targets)), pa.int32()),
-            "bucket": pa.array(view.buckets, pa.string()),
+            "target": range(len(targets)),
+            "bucket": view.buckets,
             "count": targets["count"],
             "unique": targets["unique"],
-            "metric": pa.array([metric] * len(targets), pa.string()),
-            "own_place": pa.array(view.found_T),
-            "exact": pa.array(counts[0], pa.float64()),
-            "near": pa.array(counts[1], pa.float64()),
-            "worth": pa.array(worth_MT.mean(axis=0), pa.float64()),
-            "worth_low": pa.array(worth_MT.min(axis=0), pa.float64()),
-            "worth_high": pa.array(worth_MT.max(axis=0), pa.float64()),
+            "metric": [metric] * len(targets),
+            "own_place": view.found_T,
+            "exact": counts[0],
+            "near": counts[1],
+            "worth": worth_MT.mean(axis=0),
+            "worth_low": worth_MT.min(axis=0),
+            "worth_high": worth_MT.max(axis=0),
         }
-        tables.append(pa.table(columns))
+        tables.append(pa.table(columns, schema=by_target_schema()))
     return pa.concat_tables(tables)
 
 
@@ -238,4 +253,19 @@ def rests_table(view: CorpusView) -> pa.Table:
         for rest in view.rests
         for row in rest.counts
     ]
-    return pa.Table.from_pylist(rows)
+    return pa.Table.from_pylist(rows, schema=rests_schema())
+
+
+def by_target_schema() -> pa.Schema:
+    """The columns of `by_target`."""
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in BY_TARGET.items()])
+
+
+def rests_schema() -> pa.Schema:
+    """The columns of `rests_table`: rule and reading, then those of near_counts."""
+    import pyarrow as pa
+
+    kinds = {"rule": "string", "reading": "string", **COLUMNS}
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
