@@ -156,7 +156,7 @@ def action_settings(action: str) -> str:
     module = importlib.import_module(f"stillage.cli.corpus_{action}")
     call = f"`stillage corpus {action} {' '.join(module.NAMES)} [--flag value ...]`"
     about = ACTIONS[action].partition(": ")[2]
-    rows = settings_table(setting_rows(module.Settings()))
+    rows = settings_table(setting_rows(module.SETTINGS()))
     return f"### corpus {action}\n\n{call}: {about}.\n\n{rows}"
 
 

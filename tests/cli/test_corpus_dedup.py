@@ -38,6 +38,16 @@ def tokenizer(path: Path, words: list[str]) -> str:
     return str(path)
 
 
+def test_copies_that_another_rule_cut_are_said_plainly(tmp_path: Path, capsys: Printed) -> None:
+    documents = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 7, 8], [7, 8, 9]]
+    make_shards(tmp_path / "in", documents, vocab_size=10, shard_documents=9)
+    command = ["corpus", "dedup", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--rule", "jaccard:0.5:1", "ngram:2"]) == 0
+    assert (
+        "of 1 removed span another rule cut the copy that was to stay: its text may be gone"
+    ) in capsys.readouterr().out
+
+
 def test_kept_shards_texts_and_counts(tmp_path: Path, capsys: Printed) -> None:
     make_shards(tmp_path / "in", DOCUMENTS, vocab_size=10, shard_documents=2)
     out, words = tmp_path / "out", tokenizer(tmp_path / "tokenizer.json", WORDS)
@@ -48,6 +58,7 @@ def test_kept_shards_texts_and_counts(tmp_path: Path, capsys: Printed) -> None:
     assert "before   4 documents, 16 tokens" in said
     assert "removed  7 tokens (43.8 %) from 2 documents; keep first" in said
     assert "kept     4 documents, 9 tokens; rests of a document: split" in said
+    assert "was to stay" not in said
     assert "written: " in said and max(map(len, said.splitlines())) <= 100 + len(str(out))
     kept = open_shards(out)
     assert (kept.documents, kept.tokens, kept.vocab_size) == (4, 9, 10)

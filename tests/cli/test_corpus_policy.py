@@ -63,6 +63,10 @@ def test_what_is_left_is_what_a_scan_of_the_kept_corpus_finds(
     assert main(["corpus", "policy", str(scanned / "scan"), "--rule", *RULES]) == 0
     said, out = capsys.readouterr().out, scanned / "scan" / "policy"
     assert max(map(len, said.splitlines()[:-1])) <= 120
+    assert "exact copies and the targets' own places among them" in said.splitlines()[1]
+    heads = [line.split() for line in said.splitlines() if line.startswith("rule ")]
+    assert all(head[:4] == ["rule", "reading", "0", "%"] for head in heads) and len(heads) == 2
+    assert "the rule exact: documents equal to another, whole" in " ".join(said.split())
     table, survivors = read_table(out / "policy.parquet"), read_table(out / "survivors.parquet")
     before = counted(read_scan(scanned / "scan").hits)
     left = {
@@ -118,6 +122,15 @@ def test_again_with_another_curve_nothing_is_searched_twice(
     assert main([*command, "--rho", str(scanned / "rho.json")]) == 0
     said = capsys.readouterr().out
     assert "models" not in said and "rests on distances where rho was not measured" in said
+
+
+def test_a_scan_with_overlaps_is_refused(scanned: Path, capsys: Printed) -> None:
+    assert main([*scan(scanned, "in", "overlaps"), "--keep-overlaps"]) == 0
+    capsys.readouterr()
+    assert main(["corpus", "policy", str(scanned / "overlaps"), "--rule", "exact"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and "Scan without --keep-overlaps" in lines[2]
+    assert not (scanned / "overlaps" / "policy").exists()
 
 
 def test_what_a_user_can_mend_is_said(scanned: Path, capsys: Printed, tmp_path: Path) -> None:

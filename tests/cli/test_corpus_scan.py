@@ -13,6 +13,7 @@ from stillage.cli import main
 from stillage.corpus.scan_results import read_scan
 from stillage.corpus.tokenizers import backend_hash
 
+AMONG = "exact copies and the targets' own places among them"
 DOCUMENTS = [[1, 2, 3, 4, 5, 1, 2], [], [3, 1, 2, 0, 4, 5], [4, 4], [2, 3, 4, 5, 1, 2]]
 
 
@@ -47,14 +48,27 @@ def test_it_says_what_it_will_do_and_what_it_did(
         "parts: 2 of up to 2,097,152 tokens, 1 process",
     ]
     assert said.out.splitlines() == [
-        "levenshtein: 2 near-duplicates, of 1 of 2 targets",
-        "hamming: 2 near-duplicates, of 1 of 2 targets",
+        f"levenshtein: 2 pieces, {AMONG}, of 1 of 2 targets",
+        f"hamming: 2 pieces, {AMONG}, of 1 of 2 targets",
         "scanned: 5 of 5 documents, 21 of 21 tokens",
         "written: found (stillage corpus report found)",
     ]
     hits = read_scan(Path("found")).hits.to_pylist()
     places = [(row["document"], row["start"], row["distance"]) for row in hits]
     assert places == [(0, 0, 0), (2, 1, 1)] * 2
+
+
+def test_pieces_that_overlap_are_found_and_not_reported(
+    shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("shards --targets t.jsonl --max-distance 3 --out found --keep-overlaps") == 0
+    said = capsys.readouterr().out
+    assert "pieces, overlapping ones, exact copies and the targets' own places among" in said
+    assert "written: found (report and policy need a scan without --keep-overlaps)" in said
+    assert main(["corpus", "report", "found"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and "Scan without --keep-overlaps" in lines[2]
+    assert not (shards / "found" / "report").exists()
 
 
 def test_a_dry_run_checks_and_writes_nothing(

@@ -104,12 +104,40 @@ def test_counts_equal_a_loop(drawn: list[tuple[int, int, int, str]]) -> None:
         near = [
             (t, d)
             for t, d, distance, metric in drawn
-            if metric == row["metric"] and t in of_bucket and distance <= row["distance"]
+            if metric == row["metric"]
+            and t in of_bucket
+            and (0 < distance <= row["distance"] or distance == row["distance"] == 0)
         ]
-        assert row["near_duplicates"] == len(near) and row["targets"] == len(of_bucket)
+        assert row["counted"] == ("near-duplicates" if row["distance"] else "exact copies")
+        assert row["found"] == len(near) and row["targets"] == len(of_bucket)
         assert row["mean"] == pytest.approx(len(near) / len(of_bucket))
         assert row["documents"] == len({d for _, d in near})
-        assert math.isnan(row["low"]) and "too few to tell" in row["reason"]
+        assert math.isnan(row["low"]) and math.isnan(row["high"])
+        assert ("too few to tell" in row["reason"]) == (row["distance"] > 0)
+
+
+def test_exact_copies_have_no_limits_and_widen_no_others() -> None:
+    """A bucket's targets were chosen by them: a draw of others would have as many."""
+    rng = generator(1, "exact")
+    targets = targets_of([50] * 20 + [None] * 20)
+    near = [(int(t), int(d), 0, 4, 3, "hamming") for t, d in rng.integers((40, 500), size=(900, 2))]
+    exact = [(t, int(d), 0, 4, 0, "hamming") for t in range(40) for d in rng.integers(500, size=49)]
+    tables = [
+        near_counts(hits_of(rows), targets, whole(500), metrics=["hamming"], distances=range(5))
+        for rows in (near, near + exact)
+    ]
+    alone, both = (table.to_pylist() for table in tables)
+    for without, row in zip(alone, both, strict=True):
+        if row["distance"] < 3:
+            assert math.isnan(row["low"]) and row["reason"]
+        else:
+            assert row["low"] < row["mean"] < row["high"] and row == without
+        assert row["distance"] or row["mean"] == 49
+    reasons = [row["reason"] for row in both if row["distance"] == 0]
+    assert reasons == [
+        "targets were chosen by their exact copies",
+        "exact copies are counted, not estimated",
+    ]
 
 
 def test_buckets_are_ordered_by_number_and_others_come_last() -> None:
@@ -129,6 +157,10 @@ def test_too_few_targets_or_documents_get_a_number_without_limits() -> None:
         assert math.isnan(found.interval.low) and found.reason == said
     found = mean_count(many[:0], many[:0], 40, whole(1000))
     assert (found.interval.value, found.documents) == (0.0, 0) and "0 documents" in found.reason
+    found = mean_count(many[:3], many[:3] * 0, 40, whole(1000))
+    assert found.reason == "1 document with a near-duplicate: too few to tell, 10 needed"
+    found = mean_count(many[:3] * 0, many[:3], 1, whole(1000))
+    assert found.reason == "1 target: too few to tell, 10 needed"
     same = mean_count(np.repeat(many, 40), np.tile(many, 40), 40, whole(40))
     assert same.interval.value == 40 and "the same number" in same.reason
 

@@ -314,7 +314,7 @@ def test_a_command_is_understood_and_can_be_planned(
         typed(plain_text.ACTIONS[words[2]][1], split_at_flags(words)[1], "stillage")
     elif words[0] == "corpus":
         action = importlib.import_module(f"stillage.cli.corpus_{words[1]}")
-        typed(action.Settings, split_at_flags(words)[1], "stillage")
+        typed(action.SETTINGS, split_at_flags(words)[1], "stillage")
     elif words[0] == "generate" or (words[0] == "evaluate" and evaluate.names_model(words[1:])):
         assert Path(words[1]).is_dir()
         typed(generate_text.Ask if words[0] == "generate" else Matrix, words[2:], "stillage")

@@ -46,7 +46,7 @@ def understood(lines: list[str]) -> list[str]:
         module = importlib.import_module(f"stillage.cli.corpus_{words[1]}")
         places, flags = split_at_flags(words[2:])
         assert len(places) == len(module.NAMES)
-        typed(module.Settings, flags, "stillage")
+        typed(module.SETTINGS, flags, "stillage")
         actions.append(words[1])
     return actions
 

@@ -68,11 +68,12 @@ def build(
     share: float = 1.0,
     found: pa.Table | None = None,
     rules: bool = True,
+    most: int = MOST,
 ) -> Path:
-    """Write a scan's folder. share: of the documents; found: other hits."""
+    """Write a scan's folder. share: of the documents; found: other hits; most: the distance."""
     table, rows = targets(), hits(metrics, share, 1) if found is None else found
     settings = ScanSettings(
-        max_distance=MOST,
+        max_distance=most,
         metric="both" if len(metrics) == 2 else metrics[0],  # pyright: ignore[reportArgumentType]
         sample=share,
         tokens_per_part=1 << 21,

@@ -91,9 +91,10 @@ def dedup_lines(counts: Mapping[str, Any], words: Mapping[str, str]) -> list[str
         f"rests of a document: {counts['rest']}",
     ]
     if counts["copies_gone_too"]:
+        gone = counts["copies_gone_too"]
         lines.append(
-            f"         {counts['copies_gone_too']:,} removed spans name a copy of which another "
-            "rule removed tokens"
+            f"         of {gone:,} removed span{'s' * (gone != 1)} another rule cut the copy that was "
+            f"to stay: {'its' if gone == 1 else 'their'} text may be gone"
         )
     return lines
 

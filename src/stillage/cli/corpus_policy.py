@@ -60,8 +60,9 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     from stillage.corpus.policy import TENTHS
 
     said = [
-        f"{result['targets']:,} targets of {result['target_tokens']} tokens, near-duplicates up to "
-        f"distance {result['max_distance']} ({result['mode']} mode); keep {result['keep']}"
+        f"{result['targets']:,} targets of {result['target_tokens']} tokens; keep {result['keep']}",
+        f"counted: pieces up to distance {result['max_distance']} ({result['mode']} mode), exact "
+        "copies and the targets' own places among them",
     ]
     if result["share_scanned"] < 1:
         said.append(
@@ -70,7 +71,7 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     for metric in dict.fromkeys(row["metric"] for row in result["rows"]):
         within = [f"<= {n} %" for n in TENTHS]
         table: list[tuple[str, ...]] = [
-            ("rule", "reading", "exact", *within, "all", "exact-copy equivalents")
+            ("rule", "reading", "0 %", *within, "all", "exact-copy equivalents")
         ]
         for row in (row for row in result["rows"] if row["metric"] == metric):
             counts = [row["exact"], *(row[f"within_{n}"] for n in TENTHS), row["near_duplicates"]]
@@ -98,7 +99,8 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         "against the target: a near-duplicate goes where it is a duplicate of the target itself, "
         "judged within the piece found (the published what-if)",
         "in the corpus: the rule applied to all documents, what is left scanned again",
-        "exact: the target's own place is one of them",
+        "0 %: exact copies of a target and its own place, wherever they lie; the rule exact: documents "
+        "equal to another, whole",
         f"equivalents: the sum of rho(distance / length) over what is left{spread * (models > 1)}",
         f"rho: {rho['source']}. Measured from {low:g} to {high:g}{'; 1 at 0 by definition' * (low > 0)}"
         "; elsewhere drawn, not measured",

@@ -40,7 +40,8 @@ class ScanFlags:
     mode: Literal["window", "substring"] = "window"
     """window: pieces as long as the target; substring: pieces of any length."""
     keep_overlaps: bool = False
-    """Keep every piece; otherwise of overlapping ones the nearest, the earliest on ties."""
+    """Keep every piece; otherwise of overlapping ones the nearest, the earliest on ties. `report` and
+    `policy` refuse a scan with overlaps."""
     jobs: int = 0
     """Processes on this machine; 0: one a core, fewer where there is little to scan."""
     ray: str = ""
@@ -144,9 +145,12 @@ def planned_lines(planned: PlannedScan, chosen: ScanFlags) -> list[str]:
 def found_lines(out: Path, planned: PlannedScan, manifest: Mapping[str, Any]) -> list[str]:
     """What was found and read, and where it lies."""
     scanned, of, settings = manifest["scanned"], manifest["of"], planned.plan.settings
+    among = "exact copies and the targets' own places among them"
+    if not settings.suppress_overlaps:
+        among = f"overlapping ones, {among}"
     lines = [
-        f"{metric}: {count:,} near-duplicates, of {manifest['targets_found'][metric]:,} of "
-        f"{planned.plan.targets['count']:,} targets"
+        f"{metric}: {count:,} piece{'s' * (count != 1)}, {among}, of "
+        f"{manifest['targets_found'][metric]:,} of {planned.plan.targets['count']:,} targets"
         for metric, count in manifest["found"].items()
     ]
     read = f"{scanned['documents']:,} of {of['documents']:,} documents"
@@ -154,4 +158,7 @@ def found_lines(out: Path, planned: PlannedScan, manifest: Mapping[str, Any]) ->
     if settings.sample < 1:
         share = 100 * scanned["documents"] / of["documents"]
         lines.append(f"a sample: {share:.2f} % of the documents; the others were not read")
-    return [*lines, f"written: {out} (stillage corpus report {out})"]
+    then = "report and policy need a scan without --keep-overlaps"
+    if settings.suppress_overlaps:
+        then = f"stillage corpus report {out}"
+    return [*lines, f"written: {out} ({then})"]

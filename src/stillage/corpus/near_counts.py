@@ -3,7 +3,8 @@
 What is estimated: the mean number of near-duplicates within a distance, over the sequences that a
 bucket's targets were drawn from, in a corpus of as many documents from the same source. Targets and
 documents are draws, so the interval holds both errors; so it does where a sample of the documents
-was scanned. The place that a target was taken from is always found; it is counted apart.
+was scanned. Exact copies (distance 0) are counted apart and have no limits: targets are chosen by
+their number. So is the place that a target was taken from, which is always found.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 LEAST_TARGETS = 10  # below these no limits are given (benchmarks/simulations/near_counts.py)
 LEAST_DOCUMENTS = 10
+NOT_DRAWN = "targets were chosen by their exact copies"
+NOT_ESTIMATED = "exact copies are counted, not estimated"
 MOST_GROUPS = 4096  # more documents than these are put together at random
 MOST_DOCUMENTS = 10**9 - 1  # numpy's limit; of more, the rest hold nothing that would count
 
@@ -75,11 +78,13 @@ def near_counts(
     distances: Sequence[int],
     level: float = 0.95,
 ) -> pa.Table:
-    """Average the near-duplicates of a bucket's targets, by metric and distance.
+    """Average the copies of a bucket's targets, by metric and distance.
 
     hits: columns target, document, distance, metric; without the targets' own places
-    (`own_places`). targets: columns role, bucket; row t is target t. Within each distance, so that
-    numbers never fall; for the whole corpus, whatever share of it was scanned.
+    (`own_places`). targets: columns role, bucket; row t is target t. At distance 0 exact copies,
+    without limits: those were chosen with the targets. Beyond, near-duplicates of distance 1 up to
+    that one, exact copies left out, so that their numbers never fall. For the whole corpus,
+    whatever share of it was scanned.
 
     The limits add two errors in quadrature: that of a mean over targets, and that of a sum over
     documents, each with the limits of `means.mean_interval`, which are corrected for skewness. A
@@ -100,7 +105,9 @@ def near_counts(
             is_own = np.array([name == bucket for name in names])
             rows += [
                 {"metric": metric, "bucket": bucket, **row}
-                for row in _bucket_rows(numbers, is_own, scanned, distances, level)
+                for row in _bucket_rows(
+                    numbers, is_own, scanned, distances, level, is_numbered=bucket.isdecimal()
+                )
             ]
     return pa.Table.from_pylist(rows, schema=kinds)
 
@@ -117,8 +124,9 @@ COLUMNS = {
     "metric": "string",
     "bucket": "string",
     "distance": "int64",  # the largest that counts
+    "counted": "string",  # exact copies (distance 0), near-duplicates (1 and more)
     "targets": "int64",
-    "near_duplicates": "int64",  # of all the bucket's targets, as found
+    "found": "int64",  # of all the bucket's targets, as found
     "mean": "double",  # of a target, in the whole corpus
     "low": "double",
     "high": "double",
@@ -146,22 +154,31 @@ def _bucket_rows(
     scanned: Scanned,
     distances: Sequence[int],
     level: float,
+    *,
+    is_numbered: bool,
 ) -> Iterator[dict[str, Any]]:
     """Count one bucket at every distance.
 
-    numbers: target, document and distance of each hit.
+    numbers: target, document and distance of each hit. is_numbered: whether its targets were chosen
+    by their number of exact copies.
     """
-    inside = is_own[numbers[0]]
     targets, row_of = int(is_own.sum()), np.cumsum(is_own) - 1
-    target_H, document_H, distance_H = (each[inside] for each in numbers)
+    target_H, document_H, distance_H = (each[is_own[numbers[0]]] for each in numbers)
     target_H = row_of[target_H]
     for within in distances:
-        near = distance_H <= within
-        mean = mean_count(target_H[near], document_H[near], targets, scanned, level=level)
+        inside = (distance_H <= within) & (distance_H > 0) if within else distance_H == 0
+        mean = mean_count(target_H[inside], document_H[inside], targets, scanned, level=level)
+        if not within:
+            mean = MeanCount(
+                interval=Interval(value=mean.interval.value, level=level),
+                documents=mean.documents,
+                reason=NOT_DRAWN if is_numbered else NOT_ESTIMATED,
+            )
         yield {
             "distance": within,
+            "counted": "near-duplicates" if within else "exact copies",
             "targets": targets,
-            "near_duplicates": int(near.sum()),
+            "found": int(inside.sum()),
             "mean": mean.interval.value,
             "low": mean.interval.low,
             "high": mean.interval.high,
@@ -197,12 +214,12 @@ def mean_count(
     number_T = np.bincount(target_H, weight_H, minlength=targets) * scanned.scale
     bare = Interval(value=float(number_T.mean()) if targets else math.nan, level=level)
     held, place_H = np.unique(document_H, return_inverse=True)
-    for what, had, least in (
-        ("targets", targets, LEAST_TARGETS),
-        ("documents with a near-duplicate", len(held), LEAST_DOCUMENTS),
+    for what, rest, had, least in (
+        ("target", "", targets, LEAST_TARGETS),
+        ("document", " with a near-duplicate", len(held), LEAST_DOCUMENTS),
     ):
         if had < least:
-            said = f"{had} {what}: too few to tell, {least} needed"
+            said = f"{had} {what}{'s' * (had != 1)}{rest}: too few to tell, {least} needed"
             return MeanCount(interval=bare, documents=len(held), reason=said)
     sum_G = grouped(np.bincount(place_H, weight_H) / targets, scanned.documents)
     by_target = _arms(mean_interval(number_T, level))

@@ -31,7 +31,7 @@ from stillage.corpus.policy import (
     summary_row,
     worth_rows,
 )
-from stillage.corpus.scan_results import Scan
+from stillage.corpus.scan_results import Scan, refuse_overlaps
 from stillage.corpus.shards import ShardSet, open_shards
 from stillage.errors import DataError
 from stillage.run.folder import write_json, write_table
@@ -60,9 +60,10 @@ def apply_policy(
 ) -> dict[str, Any]:
     """Apply each rule in both readings, and write what is left.
 
-    Returns the content of policy.json.
-    Each rule is judged on the corpus as it was. What a rule removes is found once.
+    Returns the content of policy.json. Each rule is judged on the corpus as it was. What a rule
+    removes is found once. ConfigError for a scan that kept overlaps.
     """
+    refuse_overlaps(scan_of)
     out, length = scan_of.folder / FOLDER, scan_of.tokens_Nm.shape[1]
     check_rules(corpus, policy.rules)
     with locked(out):
@@ -123,7 +124,6 @@ def as_scanned(scan_of: Scan) -> Search:
             max_distance=settings.max_distance,
             metric=metric,  # pyright: ignore[reportArgumentType]
             mode=settings.mode,
-            suppress_overlaps=settings.suppress_overlaps,
         )
 
     return search

@@ -11,7 +11,7 @@ from stillage.corpus.scan import MANIFEST
 from stillage.corpus.scan_part_file import in_order, join_hits, read_part
 from stillage.corpus.scan_plan import TARGETS, ScanPlan, read_plan, targets_hash
 from stillage.corpus.targets import read_targets
-from stillage.errors import DataError
+from stillage.errors import ConfigError, DataError
 from stillage.run.folder import read_json
 from stillage.types import Array
 
@@ -42,6 +42,15 @@ class Scan:
     def share(self) -> float:
         """The share of the corpus's documents that was scanned: 1 but for a sample."""
         return self.manifest["scanned"]["documents"] / self.manifest["of"]["documents"]
+
+
+def refuse_overlaps(scan: Scan) -> None:
+    """ConfigError for a scan with overlapping pieces: one copy would count many times."""
+    if not scan.plan.settings.suppress_overlaps:
+        what = "Overlapping pieces of one copy would each count as a copy."
+        values = f"scanned with --keep-overlaps: {scan.folder}"
+        fix = "Scan without --keep-overlaps into another folder, and give that one."
+        raise ConfigError(what, values, fix)
 
 
 def read_scan(folder: Path) -> Scan:

@@ -31,16 +31,16 @@ def corpus_pictures(view: CorpusView) -> list[Picture]:
     from matplotlib import rc_context
 
     with rc_context(settings("corpus")):
-        drawn = [buckets_picture(view, metric) for metric in view.metrics]
-        if len(view.rests) > 1:
+        drawn = [buckets_picture(view, metric) for metric in view.metrics if view.most]
+        if len(view.rests) > 1 and view.most:
             drawn.append(rules_picture(view, view.metrics[0]))
     return drawn
 
 
 def buckets_picture(view: CorpusView, metric: str) -> Picture:
-    """Draw the mean number of copies within each distance, a line a bucket."""
+    """Draw the mean number of near-duplicates within each distance, a line a bucket."""
     lines = {
-        in_short(bucket): view.counts(view.before, metric, bucket)
+        in_short(bucket): view.counts(view.before, metric, bucket)[1:]
         for bucket in ordered_buckets(view.buckets)
     }
     title = f"Near-duplicates by {NAMES[metric]} distance"
@@ -53,11 +53,11 @@ def rules_picture(view: CorpusView, metric: str) -> Picture:
     bucket = speaking(view).bucket
     lines, rows = dict[str, Sequence[Mapping[str, Any]]](), list[tuple[str | float | int, ...]]()
     for rest in view.rests:
-        line = view.counts(rest, metric, bucket)
+        line = view.counts(rest, metric, bucket)[1:]
         if rest.reading in ("", IN_CORPUS):
             lines[rest.rule if rest.reading else "before any rule"] = line
         rows += [row_of(rest.rule, rest.reading, row) for row in line]
-    title = f"What deduplication leaves of {occurring(bucket)}"
+    title = f"What deduplication leaves {IN_CORPUS} of {occurring(bucket)}"
     return drawn(lines, "rules", title, axis_words(metric), rows)
 
 
@@ -101,7 +101,7 @@ def drawn(
             label=words,
         )
     axes.set_yscale("log")
-    axes.set(xlabel=label, ylabel="copies elsewhere, mean of a target")
+    axes.set(xlabel=label, ylabel="near-duplicates, mean of a target")
     axes.margins(x=0.01)
     whole_numbers(axes, floor)
     axes.grid(True)

@@ -9,14 +9,15 @@ from stillage.report import csv_text, write_figures
 from stillage.report.canvas import Picture
 from stillage.report.corpus_figures import corpus_pictures
 from stillage.report.corpus_tables import distances_table, rules_note, rules_tables, targets_table
-from stillage.report.corpus_view import CorpusView, by_target, rests_table
+from stillage.report.corpus_view import IN_CORPUS, CorpusView, by_target, rests_table
 from stillage.report.corpus_words import (
     NAMES,
-    amount,
     buckets_said,
     coverage,
     detail,
+    exact_copies,
     headline,
+    labelled,
     occurring,
     own_words,
     ranged,
@@ -64,12 +65,15 @@ def corpus_page(view: CorpusView, drawn: Sequence[Picture], rows: pa.Table) -> s
 
     figures = {picture.name: Markup(picture.svg) for picture in drawn}
     has_limits = any(row["low"] >= 0 for row in view.before.counts)
-    band = f"Bands: {100 * view.level:g} % intervals." if has_limits else "Too few for intervals."
+    band = "Too few for intervals."
+    if has_limits:
+        band = f"Bands: {100 * view.level:g} % intervals, where there is enough for one."
+    own = "each was applied to all documents"
     metrics = [
         {
-            "figure": figures[f"near_{metric}"],
-            "caption": "Copies of a target elsewhere in the corpus within each "
-            f"{NAMES[metric]} distance, exact ones included. {band}",
+            "figure": figures.get(f"near_{metric}", ""),
+            "caption": f"Near-duplicates of a target within each {NAMES[metric]} distance; exact "
+            f"copies are not among them. {band}",
             "table": distances_table(view, metric),
         }
         for metric in view.metrics
@@ -86,8 +90,8 @@ def corpus_page(view: CorpusView, drawn: Sequence[Picture], rows: pa.Table) -> s
         "rules": rules_tables(view),
         "rules_note": rules_note(view),
         "rules_figure": figures.get("rules", ""),
-        "rules_caption": f"The same for {occurring(speaking(view).bucket)}, before and after each "
-        f"rule, with {NAMES[view.metrics[0]]} distance. {band}",
+        "rules_caption": f"Near-duplicates of {occurring(speaking(view).bucket)} that are left "
+        f"{IN_CORPUS}, before any rule and after {own}, by {NAMES[view.metrics[0]]} distance. {band}",
         "rule_words": {rest.rule: rest.words for rest in view.rests[1:]},
         "targets": targets_table(view, rows),
         "unknowns": [typeset(line) for line in unknowns(view)],
@@ -104,10 +108,14 @@ def corpus_keys(view: CorpusView) -> list[KeyNumber]:
     keys = []
     for one in buckets_said(view, view.before)[-MOST_KEYS:]:
         value, _, rest = ranged(one.near).partition(" [")
-        label = f"{int(one.bucket):,} times" if one.bucket.isdecimal() else one.bucket
-        note = f"near-duplicates; {amount(one.exact['mean'])} exact copies elsewhere"
+        noun = "near-duplicate" if value == "1" and not rest else "near-duplicates"
         keys.append(
-            KeyNumber(label=label, value=value, small=f"[{rest}" if rest else "", note=note)
+            KeyNumber(
+                label=labelled(one.bucket),
+                value=value,
+                small=f"[{rest}" if rest else "",
+                note=f"{noun}; {exact_copies(one)}",
+            )
         )
     return keys
 

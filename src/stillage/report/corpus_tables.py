@@ -18,7 +18,7 @@ MOST_TARGETS = 20
 
 
 def distances_table(view: CorpusView, metric: str) -> Table | None:
-    """Tabulate the mean number of copies within a few distances, a row a bucket."""
+    """Tabulate the mean number of near-duplicates within a few distances, a row a bucket."""
     steps = sorted({round(view.most * step / STEPS) for step in range(1, STEPS + 1)} - {0})
     rows = []
     for bucket in ordered_buckets(view.buckets):
@@ -27,14 +27,15 @@ def distances_table(view: CorpusView, metric: str) -> Table | None:
             {
                 "targets": in_short(bucket),
                 "n": f"{line[0]['targets']:,}",
-                "exact": amount(line[0]["mean"]),
+                "exact copies": amount(line[0]["mean"]),
                 **{f"≤ {step}": bracketed(ranged(line[step])) for step in steps},
             }
         )
     note = (
-        "Copies of a target elsewhere, exact ones (distance 0) included; a mean over targets, for "
-        f"the whole corpus. {100 * view.level:g} % intervals in brackets: documents and targets "
-        "drawn again. Every distance: report/near_counts.csv."
+        "Exact copies of a target elsewhere, and near-duplicates (distance 1 and more) within each "
+        f"distance; means over targets, for the whole corpus. {100 * view.level:g} % intervals of "
+        "near-duplicates in brackets: documents and targets drawn again. Every distance: "
+        "report/near_counts.csv."
     )
     return table_of(f"Within each {NAMES[metric]} distance", rows, note)
 
@@ -49,7 +50,7 @@ def rules_tables(view: CorpusView) -> list[Table]:
 
 def rules_table(view: CorpusView, bucket: str) -> Table | None:
     """Tabulate what each rule leaves of a bucket, under the first metric."""
-    rows, had = [], view.apart(view.before, view.metrics[0], bucket)["near_duplicates"]
+    rows, had = [], view.apart(view.before, view.metrics[0], bucket)["found"]
     if not had or len(view.rests) == 1:
         return None
     for rest in view.rests:
@@ -61,7 +62,7 @@ def rules_table(view: CorpusView, bucket: str) -> Table | None:
                 "reading": rest.reading,
                 "exact copies": amount(one.exact["mean"]),
                 "near-duplicates": bracketed(ranged(one.near)),
-                "of them left": f"{100 * one.near['near_duplicates'] / had:.0f} %",
+                "of them left": f"{100 * one.near['found'] / had:.0f} %",
                 "worth, in exact copies": Cell(
                     text=amount(mean), small=f"{amount(low)} to {amount(high)}"
                 ),

@@ -21,7 +21,7 @@ from stillage.corpus.near_counts import (
     near_counts,
     own_places,
 )
-from stillage.corpus.scan_results import Scan, read_scan
+from stillage.corpus.scan_results import Scan, read_scan, refuse_overlaps
 from stillage.errors import DataError
 from stillage.run.folder import read_json, read_table
 from stillage.types import Array
@@ -57,8 +57,7 @@ class Rest:
     reading: str
     words: str  # what the rule removes
     hits: pa.Table  # without the targets' own places
-    counts: Sequence[Mapping[str, Any]]  # rows of near_counts within each distance
-    apart: Sequence[Mapping[str, Any]]  # the same without exact copies, at the largest distance
+    counts: Sequence[Mapping[str, Any]]  # rows of near_counts, from distance 0 on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,17 +100,23 @@ class CorpusView:
         return bucket_names(self.scan.targets)
 
     def counts(self, rest: Rest, metric: str, bucket: str) -> list[Mapping[str, Any]]:
-        """The rows of one metric and bucket, a row a distance from 0 on."""
+        """The rows of one metric and bucket: exact copies, then a row a distance from 1 on."""
         return [row for row in rest.counts if (row["metric"], row["bucket"]) == (metric, bucket)]
 
     def apart(self, rest: Rest, metric: str, bucket: str) -> Mapping[str, Any]:
-        """The row of one metric and bucket at the largest distance, without exact copies."""
-        return next(r for r in rest.apart if (r["metric"], r["bucket"]) == (metric, bucket))
+        """The row of one metric and bucket of all near-duplicates; 0 where none was looked for."""
+        row = self.counts(rest, metric, bucket)[-1]
+        nothing = {"found": 0, "mean": 0.0, "documents": 0, "reason": ""}
+        return row if self.most else {**row, **nothing}
 
 
 def read_corpus_view(folder: Path, level: float = 0.95) -> CorpusView:
-    """Read a finished scan and what rules leave of it. DataError: not finished."""
+    """Read a finished scan and what rules leave of it.
+
+    DataError: not finished. ConfigError: it kept overlaps.
+    """
     scan, judged, left = read_scan(folder), {}, None
+    refuse_overlaps(scan)
     if (folder / POLICY / "policy.json").is_file():
         judged = read_json(folder / POLICY / "policy.json")
         left = read_table(folder / POLICY / "survivors.parquet")
@@ -162,25 +167,20 @@ def corpus_view(
 def counted_hits(
     scan: Scan, hits: pa.Table, found_T: Array, scanned: Scanned, level: float
 ) -> dict[str, Any]:
-    """Count hits, without the targets' own places: hits, counts and apart of a Rest."""
+    """Count hits, without the targets' own places: hits and counts of a Rest."""
     import pyarrow as pa
 
     is_there, _ = own_places(hits, scan.targets)
     others = hits.filter(pa.array(~(is_there & found_T[hits["target"].to_numpy()])))
-    apart = others.filter(pa.array(others["distance"].to_numpy() > 0))
-    most = scan.plan.settings.max_distance
-    counts, at_most = (
-        near_counts(
-            chosen,
-            scan.targets,
-            scanned,
-            metrics=scan.plan.settings.metrics,
-            distances=distances,
-            level=level,
-        ).to_pylist()
-        for chosen, distances in ((others, range(most + 1)), (apart, [most]))
+    counts = near_counts(
+        others,
+        scan.targets,
+        scanned,
+        metrics=scan.plan.settings.metrics,
+        distances=range(scan.plan.settings.max_distance + 1),
+        level=level,
     )
-    return {"hits": others, "counts": counts, "apart": at_most}
+    return {"hits": others, "counts": counts.to_pylist()}
 
 
 def worth_of(judged: Mapping[str, Any]) -> Worth:

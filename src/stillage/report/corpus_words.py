@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stillage.corpus.near_counts import ordered_buckets
+from stillage.corpus.near_counts import LEAST_DOCUMENTS, LEAST_TARGETS, ordered_buckets
 from stillage.report.corpus_view import IN_CORPUS, CorpusView, Rest, worth_by_target
+
+DIFFERS = 10  # points of percent between the readings from which on both are said
 
 NAMES = {"levenshtein": "Levenshtein", "hamming": "Hamming"}
 EDITS = {
@@ -44,10 +46,22 @@ def ranged(row: Mapping[str, Any]) -> str:
     return f"{amount(row['mean'])} [{amount(row['low'])} to {amount(row['high'])}]"
 
 
+def several(shown: str, one: str, more: str) -> str:
+    """A number with its noun: 1 copy, 2 copies. shown: as it is written, limits included."""
+    return f"{shown} {one if shown == '1' else more}"
+
+
+def labelled(bucket: str) -> str:
+    """Name a bucket in few words: 50 times, random."""
+    if not bucket.isdecimal():
+        return bucket
+    return several(f"{int(bucket):,}", "time", "times")
+
+
 def occurring(bucket: str) -> str:
     """Name the sequences of a bucket."""
     if bucket.isdecimal():
-        return f"a sequence that occurs {int(bucket):,} times"
+        return f"a sequence that occurs {labelled(bucket)}"
     return {"random": "a random sequence"}.get(bucket, f"a {bucket} sequence")
 
 
@@ -78,17 +92,20 @@ def speaking(view: CorpusView) -> Said:
     """The bucket of the headline: the most frequent one with near-duplicates."""
     said = buckets_said(view, view.before)
     repeated = [one for one in said if one.bucket.isdecimal()] or said
-    return next((one for one in reversed(repeated) if one.near["near_duplicates"]), repeated[-1])
+    return next((one for one in reversed(repeated) if one.near["found"]), repeated[-1])
 
 
 def headline(view: CorpusView) -> str:
     """Say how many near-duplicates there are."""
     one = speaking(view)
-    if not one.near["near_duplicates"]:
+    if not view.most:
+        return "Exact copies alone were looked for (distance 0)"
+    if not one.near["found"]:
         return f"No near-duplicate was found within a distance of {view.most}"
     many = occurring(one.bucket)
     return (
-        f"{many[0].upper()}{many[1:]} has {ranged(one.near)} near-duplicates besides: pieces with "
+        f"{many[0].upper()}{many[1:]} has "
+        f"{several(ranged(one.near), 'near-duplicate', 'near-duplicates')} besides: pieces with "
         f"at most {view.most} of {view.length} {EDITS[view.metrics[0]]}"
     )
 
@@ -96,27 +113,40 @@ def headline(view: CorpusView) -> str:
 def detail(view: CorpusView) -> str:
     """Say what they are worth, and what of them a rule leaves."""
     one = speaking(view)
-    if not one.near["near_duplicates"]:
+    if not one.near["found"]:
         return ""
     mean, low, high = one.worth
     said = (
-        f"With the {amount(one.exact['mean'])} exact copies elsewhere they are worth "
-        f"{amount(mean)} copies to a model that is trained on them ({amount(low)} to "
+        f"With the {exact_copies(one)} they are worth "
+        f"{several(amount(mean), 'copy', 'copies')} to a model that is trained on them ({amount(low)} to "
         f"{amount(high)} by model)."
     )
     return " ".join(filter(None, [said, rests_words(view, one)]))
 
 
+def exact_copies(one: Said) -> str:
+    """The exact copies of a bucket's target: 49 exact copies elsewhere."""
+    return f"{several(amount(one.exact['mean']), 'exact copy', 'exact copies')} elsewhere"
+
+
 def rests_words(view: CorpusView, before: Said) -> str:
-    """Say what share of a bucket's near-duplicates each rule leaves in the corpus."""
-    had, shares = before.near["near_duplicates"], list[str]()
+    """Say what share of a bucket's near-duplicates each rule leaves in the corpus.
+
+    And what against the target alone, where that differs by DIFFERS points.
+    """
+    had, shares = before.near["found"], dict[str, dict[bool, float]]()
     for rest in view.rests[1:]:
-        left = view.apart(rest, view.metrics[0], before.bucket)["near_duplicates"]
-        if rest.reading == IN_CORPUS:
-            shares.append(f"{rest.rule} {100 * left / had:.0f} %")
+        left = view.apart(rest, view.metrics[0], before.bucket)["found"]
+        shares.setdefault(rest.rule, {})[rest.reading == IN_CORPUS] = 100 * left / had
     if not shares:
         return ""
-    return f"Share of the near-duplicates that deduplication leaves: {', '.join(shares)}."
+    said = [
+        f"{rule} {share[True]:.0f} %"
+        + f" (against the target alone {share[False]:.0f} %)"
+        * (abs(share[True] - share[False]) >= DIFFERS)
+        for rule, share in shares.items()
+    ]
+    return f"Share of the near-duplicates that deduplication leaves {IN_CORPUS}: {', '.join(said)}."
 
 
 def coverage(view: CorpusView) -> str:
@@ -124,7 +154,7 @@ def coverage(view: CorpusView) -> str:
     read, of = view.scanned.documents, view.scanned.of
     tokens = view.scan.manifest["scanned"]["tokens"]
     if read == of:
-        return f"{read:,} of {of:,} documents scanned ({tokens:,} tokens), none missed."
+        return f"{read:,} of {several(f'{of:,}', 'document', 'documents')} scanned ({tokens:,} tokens), none missed."
     return (
         f"{read:,} of {of:,} documents scanned ({tokens:,} tokens), drawn at random, none of them "
         f"missed; numbers are multiplied by {view.scanned.scale:.4g} to speak of the whole corpus."
@@ -140,10 +170,8 @@ def own_words(view: CorpusView) -> str:
             "Where the targets were taken from is not known, so their own places count as copies."
         )
     if found == placed:
-        return (
-            f"Each of the {placed:,} targets was found at the place it was taken from; that place "
-            "is never counted."
-        )
+        which = "The target was" if placed == 1 else f"Each of the {placed:,} targets was"
+        return f"{which} found at the place it was taken from; that place is never counted."
     why = (
         "the others' documents were not drawn"
         if view.scanned.documents < view.scanned.of
@@ -157,12 +185,22 @@ def own_words(view: CorpusView) -> str:
 
 def unjudged(view: CorpusView) -> str:
     """Say on the first screen what matters most of what is not known."""
-    said = buckets_said(view, view.before)
-    reasons = [one.near["reason"] for one in said if one.near["reason"]]
-    if not reasons:
+    bare = [one for one in buckets_said(view, view.before) if one.near["reason"]]
+    if not bare:
         return "Not judged: what copies are worth to other models than those that were measured."
-    which = "these numbers" if len(reasons) == len(said) else "some of these numbers"
-    return f"Not judged: how far off {which} may be ({max(reasons)})."
+    named = [f"“{labelled(one.bucket)}”" for one in bare]
+    least = min(bare, key=lambda one: lacking(one.near)).near["reason"]
+    if len(bare) == 1:
+        return f"Not judged: how far off the number of {named[0]} may be ({least})."
+    which = f"{', '.join(named[:-1])} and {named[-1]}"
+    return f"Not judged: how far off the numbers of {which} may be (at the least {least})."
+
+
+def lacking(row: Mapping[str, Any]) -> float:
+    """The number that is too small for limits; infinite where none is."""
+    if row["targets"] < LEAST_TARGETS:
+        return row["targets"]
+    return row["documents"] if row["documents"] < LEAST_DOCUMENTS else math.inf
 
 
 def unknowns(view: CorpusView) -> list[str]:
@@ -172,6 +210,10 @@ def unknowns(view: CorpusView) -> list[str]:
         if one.near["reason"]:
             found.setdefault(one.near["reason"], []).append(occurring(one.bucket))
     said = [f"No interval for {', '.join(which)}: {reason}." for reason, which in found.items()]
+    said.append(
+        "Exact copies have no interval: a bucket's targets were chosen by their number, so that "
+        "others would have as many. Those of other targets are counted, and no more."
+    )
     low, high = (100 * end for end in (view.worth.lowest, view.worth.highest))
     said.append(
         f"What a near-duplicate is worth was measured from {low:g} to {high:g} % of tokens changed "
