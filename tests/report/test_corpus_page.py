@@ -178,6 +178,7 @@ def test_a_sample_speaks_of_the_whole_corpus(tmp_path: Path) -> None:
     lines = write_corpus_report(read_corpus_view(folder))
     assert "400 of 2,000 documents scanned (160,000 tokens), drawn at random" in lines[2]
     assert "numbers are multiplied by 5 " in lines[2]
+    assert "In a sample they are multiplied as near-duplicates are" in text_of(folder)
     assert "the others' documents were not drawn" in lines[3]
     for row in read_table(folder / "report" / "near_counts.parquet").to_pylist():
         assert row["mean"] == pytest.approx(5 * row["found"] / row["targets"])

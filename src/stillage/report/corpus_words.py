@@ -214,6 +214,10 @@ def unknowns(view: CorpusView) -> list[str]:
         "Exact copies have no interval: a bucket's targets were chosen by their number, so that "
         "others would have as many. Those of other targets are counted, and no more."
     )
+    if view.scanned.documents < view.scanned.of:
+        said[-1] += (
+            " In a sample they are multiplied as near-duplicates are, and are off by chance."
+        )
     low, high = (100 * end for end in (view.worth.lowest, view.worth.highest))
     said.append(
         f"What a near-duplicate is worth was measured from {low:g} to {high:g} % of tokens changed "
