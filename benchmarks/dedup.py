@@ -73,7 +73,7 @@ def ours(corpus: ShardSet, threshold: float) -> Found:
 
 def datasketch(documents: list[np.ndarray], threshold: float) -> Found:
     """The usual loop: a signature each, asked of the index, inserted where it is new."""
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHash, MinHashLSH  # pyright: ignore[reportMissingImports]
 
     index, found = MinHashLSH(threshold=threshold, num_perm=SLOTS), {}
     for number, ids in enumerate(documents):

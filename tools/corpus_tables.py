@@ -14,12 +14,12 @@ from stillage.corpus.copy_worth import published_worth
 from stillage.corpus.dedup import with_ids
 from stillage.corpus.dedup_rules import read_rule, whole_documents
 from stillage.corpus.document_stream import bad_rows, document_columns
-from stillage.corpus.in_common import Found, InCommon
+from stillage.corpus.in_common import InCommon, SideFindings
 from stillage.corpus.overlap_tables import dropped_table, overlap_table
 from stillage.corpus.policy import Survivors, worth_rows
 from stillage.corpus.policy_run import survivor_table
 from stillage.corpus.repeats import COLUMNS as REPEATS
-from stillage.corpus.scan_part_file import schema as part_schema
+from stillage.corpus.scan_part_file import hits_schema as part_schema
 from stillage.corpus.shards import ShardSet
 from stillage.corpus.targets import COLUMNS as TARGETS
 from stillage.corpus.targets import target_table
@@ -28,7 +28,7 @@ from stillage.report.corpus_view import by_target_schema, rests_schema
 NONE = np.zeros(0, dtype=np.int64)
 NOTHING = np.zeros(0, dtype=bool)
 NO_SHARDS = ShardSet(folder=Path(), shards=(), vocab_size=1, tokenizer="", manifest={})
-NO_SIDE = Found(
+NO_SIDE = SideFindings(
     names=Names(),
     is_empty_D=NOTHING,
     words_D=NONE,

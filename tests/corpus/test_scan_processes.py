@@ -5,7 +5,6 @@ Kernels run as plain Python in the children (NUMBA_DISABLE_JIT): compiling takes
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,9 +212,11 @@ def test_twenty_kills_of_the_command(folder: Path, tmp_path: Path) -> None:
             stdout=subprocess.DEVNULL,
         )
         time.sleep(float(rng.uniform(0.3, 2.5)))
-        children = workers_of(process.pid) if process.poll() is None else []
-        with contextlib.suppress(ProcessLookupError):  # a worker that has just ended
-            os.kill(children[0] if children and rng.random() < 0.5 else process.pid, signal.SIGKILL)
+        if process.poll() is None:
+            children = workers_of(process.pid)
+            killed = children[0] if children and rng.random() < 0.5 else process.pid
+            with suppress(ProcessLookupError):  # a worker that had just ended
+                os.kill(killed, signal.SIGKILL)
         if process.wait() == 0:  # it was faster: there is nothing to continue
             shutil.rmtree(out)
         else:
