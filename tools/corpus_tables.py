@@ -131,9 +131,10 @@ COLUMN_TEXTS: Mapping[str, Mapping[str, str]] = {
     },
     "SCAN/report/near_counts.parquet": {
         "bucket": "How often its targets occur, or their role.",
-        "distance": "The largest distance that counts; 0: exact copies alone.",
+        "distance": "The largest distance that counts; 0: exact copies, from 1 on without these.",
         "targets": "Targets of the bucket.",
-        "near_duplicates": "Of all these targets, as found, their own places left out.",
+        "counted": "What the row counts: exact copies (distance 0), or near-duplicates (1 and more).",
+        "found": "Of all these targets, as found, their own places left out.",
         "mean": "Of a target, in the whole corpus.",
         "low": "Lower limit of its interval; NaN: too few to tell.",
         "high": "Upper limit of its interval; NaN: too few to tell.",

@@ -154,7 +154,7 @@ def settings() -> str:
 def action_settings(action: str) -> str:
     """Describe one action of `stillage corpus`: how it is called, and its flags."""
     module = importlib.import_module(f"stillage.cli.corpus_{action}")
-    call = f"`stillage corpus {action} {' '.join(module.NAMES)} [--flag value ...]`"
+    call = f"`stillage corpus {action} {' '.join(module.NAMES)} ...`"
     about = ACTIONS[action].partition(": ")[2]
     rows = settings_table(setting_rows(module.SETTINGS()))
     return f"### corpus {action}\n\n{call}: {about}.\n\n{rows}"

@@ -106,14 +106,16 @@ def test_what_cannot_be_is_said_before_anything_is_read(capsys: Printed) -> None
 
 def test_progress_moves_on_one_shard(tmp_path: Path) -> None:
     """What is compiled first is said, and is no part of the speed."""
-    from stillage.cli.corpus_repeats import Settings, search
+    from stillage.cli.corpus_repeats import RepeatsFlags, search
     from stillage.corpus.indexed_parts import indexed_parts
     from stillage.corpus.shard_index import index_shards
 
     corpus = make_shards(tmp_path, DOCUMENTS, vocab_size=10, shard_documents=9)
     index_shards(corpus)
     told: list[dict[str, object]] = []
-    search(indexed_parts(corpus), Settings(length=2), lambda name, facts: told.append(dict(facts)))
+    search(
+        indexed_parts(corpus), RepeatsFlags(length=2), lambda name, facts: told.append(dict(facts))
+    )
     assert told[0] == {"doing": "compiling the comparison"}
     assert all(facts["done"] for facts in told[1:]) and told[-1]["done"] == corpus.tokens
 

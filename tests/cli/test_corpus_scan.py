@@ -150,7 +150,7 @@ def test_a_text_of_the_user_is_a_target(shards: Path, capsys: pytest.CaptureFixt
     assert call(f"{asked} --tokenizer another.json") == 2
     assert "made with another tokenizer" in capsys.readouterr().err
     assert call(f"{asked} --tokenizer own.json") == 0
-    assert "levenshtein: 2 near-duplicates, of 1 of 2 targets" in capsys.readouterr().out
+    assert "levenshtein: 2 pieces, " in capsys.readouterr().out
     assert read_scan(Path("found")).tokens_Nm.tolist() == [[1, 2, 3, 4, 5], [5] * 5]
     (shards / "own.jsonl").write_text('{"text": "a b"}\n{"text": "a b c"}\n')
     assert call(f"{asked} --tokenizer own.json") == 2

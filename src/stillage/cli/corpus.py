@@ -20,7 +20,7 @@ ACTIONS = {
     "tokenize": (
         "SRC... OUT: documents as token shards (.jsonl, .parquet, .txt, folders; .gz, .zst)"
     ),
-    "index": "SHARDS: suffix array of every shard, for the next three",
+    "index": "SHARDS: suffix array of every shard, for count, repeats and targets",
     "count": "SHARDS --tokens IDS | --text T: how often a sequence occurs, and where",
     "repeats": "SHARDS --length L: everything that occurs twice and more",
     "targets": "SHARDS --counts N... --length L --out F: sequences by how often they occur",
