@@ -73,7 +73,7 @@ WRONG_KIND = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Say in three lines where the system refuses a place: read-only, a file on the way, gone."""
+    """Say in three lines where the system refuses a place, e.g. a read-only one."""
     try:
         yield
     except OSError as error:

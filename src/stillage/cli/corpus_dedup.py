@@ -27,10 +27,10 @@ class DedupFlags:
     """What `dedup SHARDS` takes besides."""
 
     rule: Rules = ()
-    """exact, ngram:N, jaccard:T[:N]. Equal documents; sequences of N tokens that occur elsewhere too
-    (documents shorter than N are compared whole, so that numbers differ a little from those of
-    `corpus repeats`, which leaves these out); documents that share T of their N-grams (13 where N is
-    not given). Several: what any of them removes from the corpus as it was."""
+    """exact, ngram:N, jaccard:T[:N]. Equal documents; sequences of N tokens that occur elsewhere
+    too (documents shorter than N are compared whole, so that numbers differ a little from those of
+    `corpus repeats`, which leaves these out); documents that share T of their N-grams (13 where N
+    is not given). Several: what any of them removes from the corpus as it was."""
     keep: Keep = "first"
     """Which copy stays: the first in document order, or none."""
     rest: Rest = "split"
@@ -40,7 +40,8 @@ class DedupFlags:
     """The folder for what is kept (token shards again) and removed.parquet."""
     tokenizer: str = ""
     """A tokenizer.json, or the model whose tokenizer made the shards: writes kept.jsonl too (id,
-    text), decoded by this tokenizer: not always the text that was tokenised (--source gives that)"""
+    text), decoded by this tokenizer: not always the text that was tokenised (--source gives
+    that)."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     source: tuple[str, ...] = ()
@@ -93,8 +94,8 @@ def dedup_lines(counts: Mapping[str, Any], words: Mapping[str, str]) -> list[str
     if counts["copies_gone_too"]:
         gone = counts["copies_gone_too"]
         lines.append(
-            f"         of {gone:,} removed span{'s' * (gone != 1)} another rule cut the copy that was "
-            f"to stay: {'its' if gone == 1 else 'their'} text may be gone"
+            f"         of {gone:,} removed span{'s' * (gone != 1)} another rule cut the copy that "
+            f"was to stay: {'its' if gone == 1 else 'their'} text may be gone"
         )
     return lines
 

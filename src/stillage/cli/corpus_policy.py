@@ -20,8 +20,8 @@ class PolicyFlags:
     """What `policy SCAN` takes besides."""
 
     rule: Rules = ()
-    """exact, ngram:N, jaccard:T[:N], as of `corpus dedup`. Several are each judged alone, on the corpus
-    as it was."""
+    """exact, ngram:N, jaccard:T[:N], as of `corpus dedup`. Several are each judged alone, on the
+    corpus as it was."""
     keep: Keep = "first"
     """Which copy the rules leave: the first in document order, or none."""
     rho: str = ""
@@ -99,10 +99,11 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         "against the target: a near-duplicate goes where it is a duplicate of the target itself, "
         "judged within the piece found (the published what-if)",
         "in the corpus: the rule applied to all documents, what is left scanned again",
-        "0 %: exact copies of a target and its own place, wherever they lie; the rule exact: documents "
-        "equal to another, whole",
+        "0 %: exact copies of a target and its own place, wherever they lie; the rule exact: "
+        "documents equal to another, whole",
         f"equivalents: the sum of rho(distance / length) over what is left{spread * (models > 1)}",
-        f"rho: {rho['source']}. Measured from {low:g} to {high:g}{'; 1 at 0 by definition' * (low > 0)}"
+        f"rho: {rho['source']}. Measured from {low:g} to {high:g}"
+        f"{'; 1 at 0 by definition' * (low > 0)}"
         "; elsewhere drawn, not measured",
     ]
     most = max(row["worth_not_measured"] for row in result["rows"])

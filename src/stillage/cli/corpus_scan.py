@@ -24,11 +24,11 @@ class ScanFlags:
     """What is looked for, where it is written, and who looks."""
 
     targets: str = ""
-    """Sequences to look for, all of one length: the --out of `corpus targets`, or JSON lines. A line
-    is [1, 2, 3] or {"tokens": [1, 2, 3]}; with --tokenizer {"text": "a text"} too."""
+    """Sequences to look for, all of one length: the --out of `corpus targets`, or JSON lines. A
+    line is [1, 2, 3] or {"tokens": [1, 2, 3]}; with --tokenizer {"text": "a text"} too."""
     tokenizer: str = ""
-    """The tokenizer of the corpus, for targets that are texts: a tokenizer.json, or a model's folder
-    or hub id."""
+    """The tokenizer of the corpus, for targets that are texts: a tokenizer.json, or a model's
+    folder or hub id."""
     revision: str = ""
     """Commit of a hub id: 40 hexadecimal digits."""
     max_distance: int | None = None
@@ -40,8 +40,8 @@ class ScanFlags:
     mode: Literal["window", "substring"] = "window"
     """window: pieces as long as the target; substring: pieces of any length."""
     keep_overlaps: bool = False
-    """Keep every piece; otherwise of overlapping ones the nearest, the earliest on ties. `report` and
-    `policy` refuse a scan with overlaps."""
+    """Keep every piece; otherwise of overlapping ones the nearest, the earliest on ties. `report`
+    and `policy` refuse a scan with overlaps."""
     jobs: int = 0
     """Processes on this machine; 0: one a core, fewer where there is little to scan."""
     ray: str = ""
@@ -89,7 +89,7 @@ def say(text: str) -> None:
 
 
 def encoder(corpus: ShardSet, chosen: ScanFlags) -> Encode | None:
-    """What cuts targets that are texts. DataError where the corpus was made with another."""
+    """Return what cuts targets that are texts; DataError: not the corpus's own."""
     from stillage.cli.corpus_count import own_tokenizer
 
     if not chosen.tokenizer:

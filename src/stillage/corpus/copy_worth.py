@@ -80,8 +80,8 @@ def read_worth(path: Path) -> Worth:
     """Read one's own curve from JSON: relative distances, and rho at each.
 
     {"distance": [...], "rho": [...]} or "rho": {model: [...], ...}. DataError for distances that do
-    not ascend from 0 or more, values that are no finite number or below 0, or lists that do not fit.
-    A curve that begins above 0 begins at (0, 1).
+    not ascend from 0 or more, values that are no finite number or below 0, or lists that do not
+    fit. A curve that begins above 0 begins at (0, 1).
     """
     if not path.is_file():
         raise DataError("There is no file of rho.", f"looked for: {path}", FIX)

@@ -1,9 +1,9 @@
 """The counting filter's compiled loop: sums of many targets in planes of bits.
 
 Bit t of plane i is bit i of target t's sum. Adding a row of bits is what an adder circuit does, for
-64 targets with each operation on a word. Sizes are constants of the compiled code, and the rows, the
-planes and what is carried lie in one array at fixed places: only so are several words taken at once
-(vector instructions).
+64 targets with each operation on a word. Sizes are constants of the compiled code, and the rows,
+the planes and what is carried lie in one array at fixed places: only so are several words taken at
+once (vector instructions).
 """
 
 from __future__ import annotations

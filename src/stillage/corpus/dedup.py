@@ -123,7 +123,7 @@ def deduplicate(
 
 
 def finished_counts(out: Path) -> dict[str, Any]:
-    """The counts of a deduplication that is done. DataError where its files are not whole."""
+    """Read the counts of a finished deduplication; DataError: files are not whole."""
     counts = open_shards(out).manifest.get("dedup")
     if not isinstance(counts, dict):
         fix = "Remove the folder, and run the same command again."

@@ -171,7 +171,7 @@ def merge_many(joined: Joined, block: int) -> Iterator[tuple[Array, Array]]:
 
 
 def check_index(positions_N: Array, common_N: Array, tokens: int) -> None:
-    """Refuse what no index says: compiled loops would read beyond the tokens. DataError."""
+    """Refuse an index that would make compiled loops read beyond the tokens."""
     ends_N = positions_N + np.asarray(common_N).astype(np.int64)
     if len(positions_N) and (positions_N.max() >= tokens or ends_N.max() > tokens):
         values = f"a suffix that begins at {positions_N.max()}, or ends at {ends_N.max()}"

@@ -91,7 +91,8 @@ def corpus_page(view: CorpusView, drawn: Sequence[Picture], rows: pa.Table) -> s
         "rules_note": rules_note(view),
         "rules_figure": figures.get("rules", ""),
         "rules_caption": f"Near-duplicates of {occurring(speaking(view).bucket)} that are left "
-        f"{IN_CORPUS}, before any rule and after {own}, by {NAMES[view.metrics[0]]} distance. {band}",
+        f"{IN_CORPUS}, before any rule and after {own}, "
+        f"by {NAMES[view.metrics[0]]} distance. {band}",
         "rule_words": {rest.rule: rest.words for rest in view.rests[1:]},
         "targets": targets_table(view, rows),
         "unknowns": [typeset(line) for line in unknowns(view)],

@@ -18,7 +18,7 @@ MOST_TARGETS = 20
 
 
 def distances_table(view: CorpusView, metric: str) -> Table | None:
-    """Tabulate the mean number of near-duplicates within a few distances, a row a bucket."""
+    """Tabulate mean near-duplicates within a few distances, a row a bucket."""
     steps = sorted({round(view.most * step / STEPS) for step in range(1, STEPS + 1)} - {0})
     rows = []
     for bucket in ordered_buckets(view.buckets):

@@ -100,11 +100,11 @@ class CorpusView:
         return bucket_names(self.scan.targets)
 
     def counts(self, rest: Rest, metric: str, bucket: str) -> list[Mapping[str, Any]]:
-        """The rows of one metric and bucket: exact copies, then a row a distance from 1 on."""
+        """Pick the rows of a metric and bucket: exact copies, then a row a distance."""
         return [row for row in rest.counts if (row["metric"], row["bucket"]) == (metric, bucket)]
 
     def apart(self, rest: Rest, metric: str, bucket: str) -> Mapping[str, Any]:
-        """The row of one metric and bucket of all near-duplicates; 0 where none was looked for."""
+        """Pick the row of all near-duplicates; 0 where none was looked for."""
         row = self.counts(rest, metric, bucket)[-1]
         nothing = {"found": 0, "mean": 0.0, "documents": 0, "reason": ""}
         return row if self.most else {**row, **nothing}

@@ -47,7 +47,10 @@ def ranged(row: Mapping[str, Any]) -> str:
 
 
 def several(shown: str, one: str, more: str) -> str:
-    """A number with its noun: 1 copy, 2 copies. shown: as it is written, limits included."""
+    """Write a number with its noun: 1 copy, 2 copies.
+
+    shown: the number as it is written, limits included.
+    """
     return f"{shown} {one if shown == '1' else more}"
 
 
@@ -118,8 +121,8 @@ def detail(view: CorpusView) -> str:
     mean, low, high = one.worth
     said = (
         f"With the {exact_copies(one)} they are worth "
-        f"{several(amount(mean), 'copy', 'copies')} to a model that is trained on them ({amount(low)} to "
-        f"{amount(high)} by model)."
+        f"{several(amount(mean), 'copy', 'copies')} to a model that is trained on them "
+        f"({amount(low)} to {amount(high)} by model)."
     )
     return " ".join(filter(None, [said, rests_words(view, one)]))
 
@@ -154,7 +157,8 @@ def coverage(view: CorpusView) -> str:
     read, of = view.scanned.documents, view.scanned.of
     tokens = view.scan.manifest["scanned"]["tokens"]
     if read == of:
-        return f"{read:,} of {several(f'{of:,}', 'document', 'documents')} scanned ({tokens:,} tokens), none missed."
+        documents = several(f"{of:,}", "document", "documents")
+        return f"{read:,} of {documents} scanned ({tokens:,} tokens), none missed."
     return (
         f"{read:,} of {of:,} documents scanned ({tokens:,} tokens), drawn at random, none of them "
         f"missed; numbers are multiplied by {view.scanned.scale:.4g} to speak of the whole corpus."
@@ -189,14 +193,14 @@ def unjudged(view: CorpusView) -> str:
     if not bare:
         return "Not judged: what copies are worth to other models than those that were measured."
     named = [f"“{labelled(one.bucket)}”" for one in bare]
-    least = min(bare, key=lambda one: lacking(one.near)).near["reason"]
+    least = min(bare, key=lambda one: number_lacking(one.near)).near["reason"]
     if len(bare) == 1:
         return f"Not judged: how far off the number of {named[0]} may be ({least})."
     which = f"{', '.join(named[:-1])} and {named[-1]}"
     return f"Not judged: how far off the numbers of {which} may be (at the least {least})."
 
 
-def lacking(row: Mapping[str, Any]) -> float:
+def number_lacking(row: Mapping[str, Any]) -> float:
     """The number that is too small for limits; infinite where none is."""
     if row["targets"] < LEAST_TARGETS:
         return row["targets"]
