@@ -41,7 +41,8 @@ def find_near(
     documents: texts, lists of ids, or the folder of `stillage corpus tokenize`. targets: the same,
     all of one length in tokens, or a file as `stillage corpus scan` takes it. Texts are cut by
     encode; without it a token is a word (what stands between white space). metric: levenshtein,
-    hamming or both. mode: window looks at pieces as long as the target, substring at pieces of any length.
+    hamming or both. mode: window looks at pieces as long as the target, substring at pieces of any
+    length.
     suppress_overlaps: of overlapping pieces only the nearest stays, the earliest on ties.
 
     Returns target, document, start, end (tokens from the document's first), distance and metric;
