@@ -152,7 +152,7 @@ def is_no_place(place: str, revision: str) -> bool:
 
     gpt2 and ORG/NAME may be hub ids.
     """
-    is_path = re.search(r"\.\w+$|^[./~]|/$|/.*/", place) is not None
+    is_path = re.search(r"[.][a-z]+$|^[./~]|/$|/.*/", place) is not None
     return not Path(place).exists() and (is_path or ("/" in place and not revision))
 
 
