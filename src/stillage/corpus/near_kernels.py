@@ -101,18 +101,14 @@ def near_windows(
                         for place in range(length):
                             distance += local[begin + place] != own[place]
                         if distance <= most:
-                            if found < hits_H4.shape[0]:
-                                _write(hits_H4, found, target, HAMMING, start + at, distance)
-                            found += 1
+                            found = _add(hits_H4, found, target, HAMMING, start + at, distance)
                     if metrics & LEVENSHTEIN and at >= skip:
                         window = local[begin : at + 1]
                         sweep(masks_NLW[target], length, window, AT_THE_FIRST, scores)
                         distance = int(scores[length - 1])
                         skip = at + max(1, (distance - most + 1) // 2)
                         if distance <= most:
-                            if found < hits_H4.shape[0]:
-                                _write(hits_H4, found, target, LEVENSHTEIN, start + at, distance)
-                            found += 1
+                            found = _add(hits_H4, found, target, LEVENSHTEIN, start + at, distance)
                 gone = local[begin]
                 counts[gone] -= 1
                 overlap -= counts[gone] < needs[gone]
@@ -174,21 +170,17 @@ def near_pieces(
             for at in range(max(first, low - start), last + 1):
                 distance = scores[at - begin]
                 if distance <= most:
-                    if found < hits_H4.shape[0]:
-                        _write(hits_H4, found, target, LEVENSHTEIN, start + at, distance)
-                    found += 1
+                    found = _add(hits_H4, found, target, LEVENSHTEIN, start + at, distance)
     return found
 
 
 @njit(nogil=True)
-def _write(hits_H4: Array, row: int, target: int, metric: int, end: int, distance: int) -> None:
-    """Write one hit."""
-    hits_H4[row, 0], hits_H4[row, 1], hits_H4[row, 2], hits_H4[row, 3] = (
-        target,
-        metric,
-        end,
-        distance,
-    )
+def _add(hits_H4: Array, found: int, target: int, metric: int, end: int, distance: int) -> int:
+    """Write a hit where there is room; returns how many have been found."""
+    if found < hits_H4.shape[0]:
+        hits_H4[found, 0], hits_H4[found, 1] = target, metric
+        hits_H4[found, 2], hits_H4[found, 3] = end, distance
+    return found + 1
 
 
 @njit(nogil=True)

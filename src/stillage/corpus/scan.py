@@ -7,7 +7,6 @@ A folder: `plan.json` (written first), `targets.parquet` (as they were given), `
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -45,6 +44,7 @@ from stillage.corpus.scan_task import ScanJob, Scanner, largest, prepare
 from stillage.corpus.shards import ShardSet, check_content
 from stillage.corpus.targets import Encode, read_targets, write_targets
 from stillage.errors import ConfigError, DataError, listed
+from stillage.run.environment import cpu_count
 from stillage.run.folder import full_disk_interrupts, remove, write_json
 from stillage.run.lock import locked
 from stillage.run.progress import Progress
@@ -228,7 +228,7 @@ def scan_parts(
     job = ScanJob(folder=out.resolve(), corpus=planned.corpus.folder.resolve())
     jobs = workers(planned.corpus, parts, hands)
     if hands.ray:
-        with cluster(hands.ray, hands.jobs or cores()) as ray:
+        with cluster(hands.ray, hands.jobs or cpu_count()) as ray:
             on_ray(parts, job, planned.plan.hash, heard, ray)
     elif jobs > 1:
         on_processes(parts, job, jobs, heard)
@@ -240,18 +240,13 @@ def scan_parts(
 
 def workers(corpus: ShardSet, parts: Sequence[Part], hands: Hands) -> int:
     """How many parts are scanned side by side; of another's cluster a guess."""
-    usual = cores() if hands.ray else useful_jobs(tokens_in(corpus, parts))
+    usual = cpu_count() if hands.ray else useful_jobs(tokens_in(corpus, parts))
     return min(hands.jobs or usual, len(parts))
 
 
 def useful_jobs(tokens: int) -> int:
     """Choose how many processes pay off: each needs seconds to compile its search."""
-    return min(cores(), max(1, tokens // TOKENS_A_PROCESS))
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpu_count(), max(1, tokens // TOKENS_A_PROCESS))
 
 
 def cover(planned: PlannedScan, out: Path) -> dict[str, Any]:
