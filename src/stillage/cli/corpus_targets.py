@@ -57,8 +57,10 @@ def main(paths: list[str], chosen: TargetsFlags) -> int:
     names = ("counts", "length", "tolerance", "per_count", "unique", "random", "seed")
     rules = TargetRules(**{name: getattr(chosen, name) for name in names})
     spans = bucket_spans(rules)
-    corpus, started = open_shards(Path(paths[0])), time.monotonic()
+    corpus = open_shards(Path(paths[0]))
     with watch_signals(), Board() as board:
+        check_content(corpus, board.show)
+        started = time.monotonic()
 
         def tell(read: int, of: int) -> None:
             passed = time.monotonic() - started
@@ -66,7 +68,6 @@ def main(paths: list[str], chosen: TargetsFlags) -> int:
             speed = {"tokens_per_s": read / passed, "eta_s": passed * (of - read) / max(1, read)}
             board.show("targets", facts | speed)
 
-        check_content(corpus, board.show)
         tell(0, max(1, corpus.tokens))
         sampled = sample_targets(corpus, rules, tell)
     for bucket, (low, high) in spans.items():

@@ -15,6 +15,20 @@ def unseen(stage: str, facts: object) -> None:
     """Nobody watches."""
 
 
+def pace_facts(doing: str, done: int, total: int, rate: float) -> dict[str, object]:
+    """Gather what a board shows of a pass: tokens done, of how many, a second, time left.
+
+    rate: tokens a second, above 0.
+    """
+    return {
+        "doing": f"{doing} ({100 * done / max(1, total):.0f} %)",
+        "done": done,
+        "of": total,
+        "tokens_per_s": rate,
+        "eta_s": round(max(0, total - done) / rate, 1),
+    }
+
+
 def paced(progress: Progress, stage: str, what: str, total: int) -> Tell:
     """Return what tells of a pass over `total` tokens. what: "{} tokens compared"."""
     started, done = time.monotonic(), 0
@@ -23,16 +37,7 @@ def paced(progress: Progress, stage: str, what: str, total: int) -> Tell:
         nonlocal done
         done += tokens
         passed_s = max(time.monotonic() - started, 1e-9)
-        share = f"{100 * done / max(1, total):.0f} %"
-        progress(
-            stage,
-            {
-                "doing": f"{what} ({share})",
-                "done": done,
-                "of": total,
-                "tokens_per_s": done / passed_s,
-                "eta_s": round(passed_s * max(0, total - done) / max(1, done), 1),
-            },
-        )
+        facts = pace_facts(what, done, total, max(1, done) / passed_s)
+        progress(stage, facts | {"tokens_per_s": done / passed_s})  # 0 where nothing is done yet
 
     return tell

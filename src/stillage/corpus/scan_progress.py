@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from stillage.corpus.pace import pace_facts
 from stillage.corpus.scan_part_file import PartFacts
 from stillage.run.progress import Progress
 
@@ -37,14 +38,7 @@ class Count:
         if self.parts == self.workers:
             self.first_s, self.first_tokens = now_s, self.tokens
         rate = max(1e-9, self.rate(now_s))
-        told = {
-            "doing": f"{{}} tokens ({100 * self.done / max(1, self.of):.0f} %)",
-            "done": self.done,
-            "of": self.of,
-            "tokens_per_s": rate,
-            "eta_s": round((self.of - self.done) / rate, 1),
-        }
-        self.progress("scan", told)
+        self.progress("scan", pace_facts("{} tokens", self.done, self.of, rate))
 
     def rate(self, now_s: float) -> float:
         """Tokens a second, of all workers together."""
