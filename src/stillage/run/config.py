@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from stillage.run.audit_config import AuditConfig
+from stillage.run.mosaic_config import MosaicConfig
 
 SHARES_USUAL: Mapping[str, float] = {
     "private": 0.25,
@@ -311,9 +312,13 @@ class Config:
     threads: int = 0
     """CPU threads of each process; 0: as torch chooses. The last digits of a sum depend on it, so
     it is part of a run."""
-    stages: tuple[Literal["distill", "evaluate", "audit"], ...] = ("distill", "evaluate", "audit")
-    """What to do, of distill, evaluate and audit. ("distill", "evaluate") never audits; ("audit",)
-    takes the models as they are."""
+    stages: tuple[Literal["distill", "evaluate", "audit", "mosaic"], ...] = (
+        "distill",
+        "evaluate",
+        "audit",
+    )
+    """What to do, of distill, evaluate and audit; or mosaic alone. ("distill", "evaluate") never
+    audits; ("audit",) takes the models as they are."""
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     teacher: ModelConfig = field(default_factory=lambda: ModelConfig(layers=4, width=192, heads=6))
@@ -326,4 +331,5 @@ class Config:
     lm: LmConfig = field(default_factory=LmConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    mosaic: MosaicConfig = field(default_factory=MosaicConfig)
     report: ReportConfig = field(default_factory=ReportConfig)

@@ -1,0 +1,1 @@
+"""Questions about near-copies, each in a file of its own."""

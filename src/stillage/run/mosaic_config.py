@@ -1,0 +1,92 @@
+"""The settings of mosaic memory: canaries, their near-copies, and where they go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryConfig:
+    """How canaries are written, and which are kept."""
+
+    members: int = 100
+    """Canaries that go into the documents."""
+    nonmembers: int = 100
+    """Canaries of the same kind that go nowhere."""
+    length: int = 100
+    """Tokens of a canary, in the tokenizer of the trained model."""
+    generator: str = ""
+    """Folder or hub id of the model that writes them; empty: the model that is trained, before it
+    is."""
+    revision: str = ""
+    """Commit of the generator's hub id."""
+    sampling_temperature: float = 1.0
+    """Temperature of the sampling."""
+    top_k: int = 0
+    """Sample among the k likeliest tokens; 0: all. The published study left 50 unsaid."""
+    top_p: float = 1.0
+    """Nucleus sampling; 1: off."""
+    max_jaccard: float = 0.2
+    """Largest share of token ids that two canaries, members or not, have in common."""
+    buckets: tuple[float, ...] = ()
+    """Borders of perplexity buckets, each filled equally, in order; none: any perplexity."""
+    tries: int = 100
+    """Texts written for each canary before giving up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MosaicConfig:
+    """What near-copies in training data are worth to a model."""
+
+    experiments: tuple[str, ...] = ("exact_copies", "replacement")
+    """Names from `stillage ls experiments`."""
+    params: dict[str, str] = field(default_factory=dict)
+    """A setting of an experiment, e.g. replacement.replaced."""
+    books: str = ""
+    """The documents: a folder of texts, a file of rows, or a hub id."""
+    books_revision: str = ""
+    """Commit of the hub data set."""
+    text_column: str = "text"
+    """Column of the text, where documents are rows."""
+    title_column: str = ""
+    """Column of the title; empty: book_title or title, where there is one. A file's is its name."""
+    titles: str = ""
+    """Which documents hold the canaries: a text file with a title a line, `published` for the 100
+    of the study; empty: a recorded draw."""
+    hosts: int = 1
+    """How many documents hold the canaries, where they are drawn."""
+    max_documents: int = 0
+    """Read so many documents at most; 0: all."""
+    copies: int = 10
+    """Copies at full dose: N exact ones, or the canary and N - 1 near-copies of it."""
+    inject: Literal["tokens", "text"] = "tokens"
+    """Where copies meet their surroundings: as tokens, or as text between spaces. As text the
+    tokens at the borders may change; the ledger says which copies survived."""
+    block_tokens: int = 512
+    """Documents are cut into blocks of so many tokens to train on."""
+    pretrain_epochs: float = 1.0
+    """Passes over the other documents before, for a model from scratch; 0: none."""
+    pretrain_lr: float = 1e-3
+    """Highest learning rate of those passes."""
+    pretrain_batch_size: int = 8
+    """Blocks per step of those passes."""
+    pretrain_seed: int = 1
+    """Decides the weights and the order of those passes, so that seeds of a sweep share them."""
+    monitor_every: int = 0
+    """Steps between two AUCs of the canaries during training; 0: at the end alone."""
+    masked_model: str = ""
+    """Folder or hub id of the masked language model that proposes replacements; empty: a small one,
+    trained on the documents that hold no canary."""
+    masked_revision: str = ""
+    """Commit of the masked model's hub id."""
+    scores: Literal["audit", "as_released"] = "audit"
+    """audit: the attacks of audit.attacks; as_released: the five scores of the published code."""
+    writer: str = ""
+    """Who paraphrases: a folder or hub id of an instruct model, or the http address of an
+    OpenAI-compatible endpoint."""
+    writer_model: str = ""
+    """Name of the model at the endpoint; the key is read from STILLAGE_ENDPOINT_KEY."""
+    resamples: int = 1000
+    """Draws of canaries for the intervals of rho."""
+    canaries: CanaryConfig = field(default_factory=CanaryConfig)
