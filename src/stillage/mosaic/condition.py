@@ -8,7 +8,7 @@ that says what it is worth. Conditions are equal by value, so that experiments s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from stillage.mosaic.kinds import Kind
@@ -27,11 +27,15 @@ class Arm:
     path: str = ""  # of another given model
     lr_peak: float = 0.0  # 0: the config's
     sampling_temperature: float = 0.0  # of the canaries; 0: the config's
+    scan: str = ""  # folder of the scan whose targets are the canaries
 
     @property
     def is_usual(self) -> bool:
         """Whether nothing differs."""
         return self == Arm()
+
+
+USUAL = Arm()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,5 +78,13 @@ class Experiment:
     published: tuple[tuple[str, float, float], ...] = ()
     """(series, x, value) of the published figure, for orientation: GPT-Neo 1.3B, ratio attack."""
     note: str = ""  # what to know when reading the figure
-    copies: int = 0
-    """The longest exact curve that its points need; 0: the config's. A shorter curve costs less."""
+
+
+def near_copies(kind: Kind, copies: int, arm: Arm = USUAL, method: str = "") -> Condition:
+    """The canary once, and copies - 1 near-copies of a kind."""
+    return Condition(exact=1, near=copies - 1, kind=kind, arm=arm, method=method)
+
+
+def exact_curve(point: Point, copies: int) -> list[Condition]:
+    """The conditions with 1 .. copies exact copies, against which a point is read."""
+    return [replace(point.curve, exact=count) for count in range(1, copies + 1)]

@@ -1,0 +1,51 @@
+"""Paraphrases: what a near-copy is worth that says the same in other words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stillage.errors import ConfigError
+from stillage.mosaic.condition import Experiment, Point, near_copies
+from stillage.mosaic.experiments.published import PARAPHRASE_RHO
+from stillage.mosaic.kinds import Paraphrase
+from stillage.run.config import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paraphrases:
+    """How the writer (mosaic.writer) is sampled."""
+
+    sampling_temperature: float = 0.6
+    """Temperature of the sampling."""
+    top_p: float = 0.9
+    """Nucleus sampling; 1: off."""
+
+
+def points(params: Paraphrases, config: Config) -> Sequence[Point]:
+    """One point: the configured writer. ConfigError where there is none."""
+    mosaic = config.mosaic
+    if not mosaic.writer:
+        raise ConfigError(
+            "Nobody writes the paraphrases.",
+            "mosaic.writer: none",
+            "Give --mosaic.writer the folder of an instruct model or the address of an endpoint, "
+            "or leave the experiment out.",
+        )
+    kind = Paraphrase(
+        writer=mosaic.writer,
+        writer_model=mosaic.writer_model,
+        sampling_temperature=params.sampling_temperature,
+        top_p=params.top_p,
+    )
+    return [Point(condition=near_copies(kind, mosaic.copies), label="paraphrases")]
+
+
+PARAPHRASE = Experiment(
+    name="paraphrase",
+    title="Paraphrases",
+    axis="writer",
+    params=Paraphrases,
+    points=points,
+    published=PARAPHRASE_RHO,
+)
