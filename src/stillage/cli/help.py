@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 ALL = "all"
+MOSAIC = "mosaic run"
 RUN = "out seed jobs threads stages track"
 TRAINING = "tokenizer. teacher. teacher_train. student. student_train. distill."
-EVERYTHING = f"{RUN} data. {TRAINING} lm. generate. audit. report."
+EVERYTHING = f"{RUN} data. {TRAINING} lm. generate. audit. mosaic. report."
 GIVEN = """tokenizer.path tokenizer.revision
     teacher.path teacher.revision teacher.dtype teacher.quantize teacher.adapter
     student.path student.revision student.dtype student.quantize student.adapter"""
@@ -37,6 +38,7 @@ USES = {
     "distill": f"{RUN} data. {TRAINING} lm.",
     "audit": f"out seed jobs threads data. audit. report. {GIVEN}",
     "report": "out report.",
+    MOSAIC: f"{RUN} {TRAINING} audit. mosaic.",
 }
 """Verb -> what the paths of the settings that it reads begin with."""
 DATA = "data.source data.files data.columns data.template data.max_tokens"
@@ -65,6 +67,13 @@ COMMON = {
         audit.shadows audit.blocks audit.fprs audit.level audit.batch_tokens
         report.show_text report.examples out seed jobs threads""",
     "report": "report.show_text report.examples out",
+    MOSAIC: """mosaic.books mosaic.titles mosaic.hosts mosaic.experiments mosaic.params
+        mosaic.copies mosaic.inject mosaic.attacks mosaic.canaries.members
+        mosaic.canaries.nonmembers mosaic.canaries.length mosaic.canaries.generator
+        mosaic.masked_model mosaic.writer mosaic.pretrain_epochs mosaic.block_tokens
+        tokenizer.path teacher.path teacher.layers teacher.width
+        teacher_train.epochs teacher_train.batch_size teacher_train.lr_peak
+        audit.reference out seed jobs threads""",
 }
 """Verb -> the settings that its first screen shows, in this order."""
 PARTS = (
@@ -77,6 +86,11 @@ PARTS = (
     ),
 )
 """The two files of an audit: short names of data.files."""
+ABOUT = {
+    MOSAIC: "What near-copies of a text in training data are worth, beside exact ones: canaries are "
+    "written, injected and attacked, experiment by experiment (`stillage ls experiments`)."
+}
+"""What a verb does that is an action of another."""
 SWITCHES: Mapping[str, str] = {
     "--dry-run": "print what would run, and first why it would be refused; runs nothing",
     "--accept-changes": "do finished stages again where other settings ask for it",
@@ -110,7 +124,7 @@ def plan_help(verb: str, words: Sequence[str]) -> str:
     Defaults are those of what stands before --help. ConfigError for a section that it has not.
     """
     before, section = around_help(words)
-    values = defaults(verb, before)
+    values = defaults("run" if verb == MOSAIC else verb, before)
     rows = [row for row in setting_rows(values) if row.path.startswith(tuple(USES[verb].split()))]
     if not section:
         return first_screen(verb, rows)
@@ -154,11 +168,15 @@ def first_screen(verb: str, rows: Sequence[Setting]) -> str:
     """Lay out the common settings of a verb, one a line."""
     known = {row.path: row for row in (*rows, *PARTS)}
     source = "" if verb == "quickstart" else "[CONFIG.yaml | RUN | PRESET] "
-    tables = {"data.files": "data.files.PART", "distill.params": "distill.params.NAME"}
+    tables = {
+        "data.files": "data.files.PART",
+        "distill.params": "distill.params.NAME",
+        "mosaic.params": "mosaic.params.NAME.SETTING",
+    }
     lines = [
         f"usage: stillage {verb} {source}[--flag value ...]",
         *([AUDIT_ALONE] if verb == "audit" else []),
-        *textwrap.wrap(VERBS[verb][1], WIDTH),
+        *textwrap.wrap(ABOUT.get(verb) or VERBS[verb][1], WIDTH),
         "",
     ]
     for path in COMMON[verb].split():

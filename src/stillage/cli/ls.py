@@ -81,6 +81,24 @@ def list_presets(*, grouped: bool = False) -> list[tuple[str, ...]]:
     return [("preset", "what it is"), *own, *rows]
 
 
+def list_experiments() -> list[tuple[str, ...]]:
+    """List the experiments of `stillage mosaic run`: name, question, settings with defaults."""
+    from dataclasses import fields
+
+    from stillage.mosaic.experiments import EXPERIMENTS
+
+    rows = [("experiment", "what it shows", "settings")]
+    for one in EXPERIMENTS.values():
+        settings = (f"{entry.name}={shown_default(entry.default)}" for entry in fields(one.params))
+        rows.append((one.name, one.title, " ".join(settings) or "-"))
+    return rows
+
+
+def shown_default(value: object) -> str:
+    """Write a default as it would be typed, lists with commas."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def preset_yaml(name: str) -> str:
     """Write a preset as a config file."""
     from stillage.face.config_source import config_file
@@ -95,6 +113,7 @@ LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "methods": list_methods,
     "attacks": list_attacks,
     "divergences": list_divergences,
+    "experiments": list_experiments,
     "presets": list_presets,
 }
 

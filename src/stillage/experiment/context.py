@@ -12,6 +12,7 @@ from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, unknown
 from stillage.distill.track import check_tracker
 from stillage.errors import ConfigError
+from stillage.experiment.mosaic_checks import check_mosaic, is_mosaic
 from stillage.experiment.serving_models import self_prompted_specs, shadow_specs
 from stillage.experiment.specs import INIT, OUTSIDE, ModelSpec, model_specs, outside_specs
 from stillage.measures import MEASURES
@@ -105,6 +106,11 @@ def make_context(
     check_numbers(config)
     check_data(config.data, kept_columns(config))
     check_tracker(config.track)
+    if is_mosaic(config):
+        check_mosaic(config, team)
+        return Context(
+            config=config, specs=(), stop=stop, progress=progress, store=store, plugins=plugins
+        )
     method = method_named(METHODS, config.distill.method)
     params = params_from(method, config.distill.params)
     specs = tuple(model_specs(config, method, params))

@@ -14,6 +14,8 @@ from stillage.errors import ConfigError, DataError
 from stillage.experiment import data_stage, evaluate_stage
 from stillage.experiment.audit_stage import HARMLESS, audit, make_measure
 from stillage.experiment.context import Context, kept_columns
+from stillage.experiment.mosaic_checks import is_mosaic
+from stillage.experiment.mosaic_plan import mosaic_plan, page_stage
 from stillage.experiment.report_stage import REPORT, report, secret_of
 from stillage.experiment.shadows import DESIGN, make_design
 from stillage.experiment.specs import ModelSpec, reads_corpus
@@ -48,6 +50,8 @@ NOT_THE_AUDITS = (
 def plan(context: Context) -> list[Stage]:
     """List the stages in order, inputs first; ModelError for a given model not there."""
     config = context.config
+    if is_mosaic(config):
+        return mosaic_plan(context)
     stages = [data_plan(context)]
     if any(not spec.start.source or spec.is_trained for spec in context.specs):
         stages.append(tokenizer_plan(context))
@@ -185,6 +189,8 @@ def check_measure_needs(measure: Measure, stages: Sequence[str]) -> None:
 
 def report_plan(context: Context, inputs: Sequence[str]) -> Stage:
     """Plan the page; inputs: every other stage of the run."""
+    if is_mosaic(context.config):
+        return page_stage(context, inputs)
     look = as_plain(context.config.report)
     return Stage(
         name=REPORT,
@@ -200,7 +206,8 @@ def keyed(context: Context, stages: Sequence[Stage]) -> list[Stage]:
     """Return the stages, the report with the key of its run, made where one is needed."""
     from stillage.report.private import run_key
 
-    if context.config.report.show_text or all(stage.name != REPORT for stage in stages):
+    has_no_key = context.config.report.show_text or is_mosaic(context.config)
+    if has_no_key or all(stage.name != REPORT for stage in stages):
         return list(stages)
     run_key(context.run)
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,6 +23,7 @@ from stillage.experiment.inputs import (
 from stillage.experiment.specs import INIT, ModelSpec, reads_corpus, trains_on_answers
 from stillage.models.limits import device_name, shortest_context
 from stillage.run.folder import remove
+from stillage.run.parse import to_plain
 from stillage.types import Record
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def train_model(context: Context, spec: ModelSpec, folder: Path) -> None:
     if context.is_first and context.team is not None:
         context.team.call(order_to_train(context, spec, folder))
     task = training_task(context, spec, split, tokenizer, corpus, folder)
-    with context.stop.deferred(), reporting(context, spec, folder) as report:
+    settings = {"train": to_plain(spec.train), "method": spec.method, **dict(spec.params)}
+    with context.stop.deferred(), reporting(context, spec.name, folder, settings) as report:
         train(task, folder, should_stop=context.stop, report=report)
     if context.is_first:
         remove(folder / PACKED)
@@ -184,23 +186,21 @@ def order_to_train(context: Context, spec: ModelSpec, folder: Path) -> dict[str,
 
 @contextmanager
 def reporting(
-    context: Context, spec: ModelSpec, folder: Path
+    context: Context, name: str, folder: Path, settings: Mapping[str, object]
 ) -> Iterator[Callable[[dict[str, object]], None]]:
     """Pass a training's numbers to the progress bar and, if asked for, the tracker."""
     from stillage.distill.track import Tracker
-    from stillage.run.parse import to_plain
 
     def report(facts: dict[str, object]) -> None:
-        context.progress(spec.name, facts)
+        context.progress(name, facts)
         if tracker is not None and "step" in facts:  # not while the teacher writes
             tracker.log(facts)
 
     with ExitStack() as opened:
         tracker = None
         if context.config.track != "none" and context.is_first:
-            settings = {"train": to_plain(spec.train), "method": spec.method, **dict(spec.params)}
             track, run = context.config.track, context.run_id
-            tracker = Tracker(track, run=run, model=spec.name, folder=folder, settings=settings)
+            tracker = Tracker(track, run=run, model=name, folder=folder, settings=dict(settings))
             opened.enter_context(closing(tracker))
         yield report
 

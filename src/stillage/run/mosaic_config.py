@@ -80,8 +80,22 @@ class MosaicConfig:
     trained on the documents that hold no canary."""
     masked_revision: str = ""
     """Commit of the masked model's hub id."""
-    scores: Literal["audit", "as_released"] = "audit"
-    """audit: the attacks of audit.attacks; as_released: the five scores of the published code."""
+    attacks: tuple[str, ...] = ("loss", "reference")
+    """Names from `stillage ls attacks`; the first is the report's. as_released alone: the five
+    scores of the published code. The reference is audit.reference, else the model before it met a
+    canary."""
+    student_start: Literal["base", "own"] = "base"
+    """What students start from: the weights that their teacher started from, or those of `student`,
+    from scratch pre-trained like the base."""
+    student_reads: Literal["others", "hosts", "all"] = "others"
+    """Which documents, without any canary, students are taught on: those that hold no canary for
+    the teacher, those that do, or all."""
+    student_windows: int = 256
+    """Pieces of text that students are taught on."""
+    student_prompt_tokens: int = 32
+    """Tokens of a piece that are the prompt."""
+    student_response_tokens: int = 96
+    """Tokens of a piece that are the response."""
     writer: str = ""
     """Who paraphrases: a folder or hub id of an instruct model, or the http address of an
     OpenAI-compatible endpoint."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import typing
 from collections.abc import Mapping
@@ -43,7 +44,7 @@ BELOW_ONE = Range(low=0, high=1, below=True)
 INSIDE = Range(low=0, high=1, above=True, below=True)
 POSITIVE = Range(low=0, above=True)
 
-FREE = ("seed", "audit.shadows")
+FREE = ("seed", "audit.shadows", "mosaic.pretrain_seed")
 """Settings that may be any number; shadows come in pairs, as audit.design.check_count says."""
 Narrower = Mapping[Range, tuple[str, ...]]
 OF_MODEL: Narrower = {
@@ -75,6 +76,20 @@ NARROWER: Mapping[str, Narrower] = {
         INSIDE: ("fprs", "harmless_tpr", "level"),
         BELOW_ONE: ("dp_delta",),
         Range(low=0.5, high=1, above=True, below=True): ("harmless_auc",),
+    },
+    "mosaic": {
+        Range(low=2): ("copies", "block_tokens"),
+        SOME: (
+            *("hosts", "pretrain_batch_size", "student_windows", "student_prompt_tokens"),
+            *("student_response_tokens", "resamples"),
+        ),
+        POSITIVE: ("pretrain_lr",),
+    },
+    "mosaic.canaries": {
+        SOME: ("members", "nonmembers", "tries"),
+        Range(low=2): ("length",),
+        SHARE: ("max_jaccard",),
+        PART: ("top_p",),
     },
 }
 """Group of settings -> the numbers in it that may be less than ANY, by what they may be."""
@@ -124,7 +139,8 @@ def check_numbers(config: Config) -> None:
     """ConfigError for the first wrong number, and for two budgets of one training."""
     check_shares(config.data.shares)
     for name, ranges in GROUPS.items():
-        check_group(getattr(config, name) if name else config, ranges, f"{name}." if name else "")
+        group = functools.reduce(getattr, name.split("."), config) if name else config
+        check_group(group, ranges, f"{name}." if name else "")
     for name in ("teacher_train", "student_train"):
         steps, tokens = getattr(config, name).max_steps, getattr(config, name).max_trained_tokens
         if steps and tokens:

@@ -1,0 +1,81 @@
+"""What is refused of a mosaic run before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stillage.corpus.sources import HUB_ID
+from stillage.errors import ConfigError, DataError
+from stillage.experiment.mosaic_inputs import AS_RELEASED, MOSAIC
+from stillage.models.outside import outside_folder
+from stillage.models.source import check_place
+from stillage.mosaic.asked import Asked, asked_experiments, conditions_of
+from stillage.run.config import Config
+
+if TYPE_CHECKING:
+    from stillage.run.team import Team
+
+
+def is_mosaic(config: Config) -> bool:
+    """Tell whether a config asks for a mosaic run, which does nothing else.
+
+    ConfigError where it asks for other stages too.
+    """
+    if MOSAIC not in config.stages:
+        return False
+    if config.stages != (MOSAIC,):
+        raise ConfigError(
+            "A mosaic run trains and audits models of its own.",
+            f"stages: {' '.join(config.stages)}",
+            "Write stages: [mosaic] alone.",
+        )
+    return True
+
+
+def check_mosaic(config: Config, team: Team | None = None) -> list[Asked]:
+    """Check, without torch, what can be said before anything is made; list the experiments."""
+    mosaic = config.mosaic
+    if team is not None:
+        raise ConfigError(
+            "A mosaic run trains many small models side by side, not one on several processes.",
+            f"processes: {team.size}",
+            "Start it without torchrun, with --jobs.",
+        )
+    if not mosaic.books:
+        raise ConfigError(
+            "A mosaic run needs documents that hold the canaries.",
+            "mosaic.books: none",
+            "Give --mosaic.books a folder of texts, a file of rows or a hub id.",
+        )
+    if not HUB_ID.fullmatch(mosaic.books) and not outside_folder(mosaic.books):
+        raise DataError("There are no documents.", f"not there: {mosaic.books}", "Check the path.")
+    asked = asked_experiments(config)
+    check_arms(config, asked)
+    check_scores(config)
+    return asked
+
+
+def check_arms(config: Config, asked: Sequence[Asked]) -> None:
+    """Refuse a student without a start; check the places of given models."""
+    for start in (config.teacher, config.student):
+        if start.path:
+            check_place(start.path, start.revision)
+    for condition in conditions_of(asked):
+        if condition.arm.path:
+            check_place(condition.arm.path, config.teacher.revision)
+
+
+def check_scores(config: Config) -> None:
+    """Refuse attacks that cannot score canaries; without torch."""
+    from stillage.mosaic.scoring import check_attacks
+
+    attacks = config.mosaic.attacks
+    if AS_RELEASED in attacks and attacks != (AS_RELEASED,):
+        raise ConfigError(
+            "The scores as released stand alone: their zlib and min-k are others than ours.",
+            f"mosaic.attacks: {' '.join(attacks)}",
+            "Write mosaic.attacks: [as_released], or name attacks of the audit.",
+        )
+    if attacks != (AS_RELEASED,):
+        check_attacks(attacks, ("reference", "outside", "initial"))

@@ -1,0 +1,347 @@
+"""The stages of a mosaic run: one for each training, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from stillage import __version__
+from stillage.audit.attack_settings import with_used_settings
+from stillage.experiment import mosaic_compare, mosaic_stages
+from stillage.experiment.mosaic_checks import check_mosaic
+from stillage.experiment.mosaic_inputs import (
+    BOOKS,
+    MASKED,
+    MOSAIC,
+    TOKENIZER,
+    asks_for,
+    attacks_of_scores,
+    canaries_name,
+    method_params,
+    needs_masked,
+    options_of,
+    recites,
+    temperature_of,
+    variations_name,
+)
+from stillage.experiment.mosaic_models import MosaicModels, names_of
+from stillage.experiment.report_stage import REPORT
+from stillage.models.outside import (
+    outside_folder,
+    outside_model,
+    outside_tokenizer,
+    tokenizer_source,
+)
+from stillage.models.source import check_place
+from stillage.mosaic.asked import Asked, conditions_of, teacher_of
+from stillage.mosaic.condition import Arm, Condition
+from stillage.mosaic.kinds import Kind, Paraphrase, Scanned
+from stillage.mosaic.names import condition_name
+from stillage.run.config import Config, ModelConfig, TrainConfig
+from stillage.run.parse import to_plain
+from stillage.run.stages import Stage
+
+if TYPE_CHECKING:
+    from stillage.experiment.context import Context
+
+NOT_DECIDING = ("checkpoint_every_s", "gradient_checkpointing")
+SCHEMAS = {
+    BOOKS: 1,
+    TOKENIZER: 1,
+    "base": 1,
+    "canaries": 1,
+    MASKED: 1,
+    "variations": 1,
+    "condition": 1,
+    "student": 1,
+    MOSAIC: 1,
+    REPORT: 1,
+}
+"""Raised when the code's meaning changes: results of older code are not taken for the new."""
+
+
+def mosaic_plan(context: Context) -> list[Stage]:
+    """List the stages of a mosaic run in order, inputs first. Errors as `check_mosaic`."""
+    asked = check_mosaic(context.config)
+    conditions = conditions_of(asked)
+    models = names_of(context.config)
+    stages: dict[str, Stage] = {}
+
+    def add(stage: Stage) -> None:
+        stages.setdefault(stage.name, stage)
+
+    add(books_stage(context))
+    add(tokenizer_stage(context))
+    counts = variation_counts(conditions)
+    taught = {teacher_of(one) for one in conditions if one.method}
+    for condition in conditions:
+        arm = condition.arm
+        if base := models.base(arm):
+            add(base_stage(context, base, models.untrained(arm)))
+        add(canaries_stage(context, arm, models))
+        if condition.kind is not None:
+            if needs_masked(condition.kind):
+                add(masked_stage(context))
+            add(variations_stage(context, condition.kind, arm, counts[condition.kind]))
+        if not condition.method:
+            add(condition_stage(context, condition, models, keeps_model=condition in taught))
+            continue
+        if base := models.student_base():
+            add(base_stage(context, base, models.untrained_student()))
+        add(student_stage(context, condition, models))
+    add(compare_stage(context, asked, conditions))
+    add(page_stage(context, list(stages)))
+    return list(stages.values())
+
+
+def as_plain(value: object) -> dict[str, Any]:
+    """Return a group of settings as a JSON-able dict."""
+    group = to_plain(value)
+    assert isinstance(group, dict)
+    return group
+
+
+def books_stage(context: Context) -> Stage:
+    """Plan the reading of the documents, and the draw of those that hold canaries."""
+    mosaic = context.config.mosaic
+    names = ("books", "books_revision", "text_column", "title_column", "titles", "max_documents")
+    settings: dict[str, Any] = {name: getattr(mosaic, name) for name in names}
+    if not mosaic.titles:  # titles that are named are no draw, and seeds of a sweep share them
+        settings |= {"hosts": mosaic.hosts, "seed": context.config.seed}
+    outside = outside_folder(mosaic.books)
+    if mosaic.titles and mosaic.titles != "published":
+        outside |= outside_folder(mosaic.titles)
+    return Stage(
+        name=BOOKS,
+        settings=settings,
+        outside=outside,
+        work=partial(mosaic_stages.make_books, context),
+        schema=SCHEMAS[BOOKS],
+    )
+
+
+def tokenizer_stage(context: Context) -> Stage:
+    """Plan the tokenizer of the trained model: given, or fitted on the other documents."""
+    path, revision = tokenizer_source(replace(context.config, student=ModelConfig()))
+    own = {} if path else {"vocab_size": context.config.tokenizer.vocab_size}
+    return Stage(
+        name=TOKENIZER,
+        settings={"from": path, "revision": revision, **own},
+        inputs=() if path else (BOOKS,),
+        outside=outside_tokenizer(path),
+        work=partial(mosaic_stages.make_tokenizer, context),
+        schema=SCHEMAS[TOKENIZER],
+    )
+
+
+def base_stage(context: Context, name: str, start: ModelConfig) -> Stage:
+    """Plan the passes of a model from scratch over the documents without canaries."""
+    mosaic = context.config.mosaic
+    names = ("pretrain_epochs", "pretrain_lr", "pretrain_batch_size", "pretrain_seed")
+    return Stage(
+        name=name,
+        settings={
+            "start": as_plain(start),
+            "train": train_key(context.config.teacher_train),
+            "block_tokens": mosaic.block_tokens,
+            **{one: getattr(mosaic, one) for one in names},
+        },
+        inputs=(BOOKS, TOKENIZER),
+        outside=outside_model(start),
+        work=partial(mosaic_stages.make_base, context, start),
+        schema=SCHEMAS["base"],
+    )
+
+
+def canaries_stage(context: Context, arm: Arm, models: MosaicModels) -> Stage:
+    """Plan the canaries of an arm: sampled, or the targets of a scan."""
+    config = context.config
+    options = config.mosaic.canaries
+    writer = models.writer()
+    base = "" if writer.source or arm.scan else models.base(Arm())
+    sampled = {**as_plain(options), "sampling_temperature": temperature_of(config, arm)}
+    return Stage(
+        name=canaries_name(arm),
+        settings={
+            "canaries": {"scan": arm.scan} if arm.scan else sampled,
+            "writer": base or as_plain(writer),
+            "seed": config.seed,
+        },
+        inputs=(TOKENIZER, *([base] if base else [])),
+        outside=outside_folder(arm.scan) if arm.scan else outside_model(writer),
+        work=partial(mosaic_stages.make_canaries, context, arm),
+        schema=SCHEMAS["canaries"],
+    )
+
+
+def masked_stage(context: Context) -> Stage:
+    """Plan the masked model: given, or a small one trained on the other documents."""
+    mosaic = context.config.mosaic
+    given = ModelConfig(path=mosaic.masked_model, revision=mosaic.masked_revision)
+    if given.path:
+        check_place(given.path, given.revision)
+    return Stage(
+        name=MASKED,
+        settings={"from": given.path, "revision": given.revision, "seed": mosaic.pretrain_seed},
+        inputs=() if given.path else (BOOKS, TOKENIZER),
+        outside=outside_model(given),
+        work=partial(mosaic_stages.make_masked, context),
+        schema=SCHEMAS[MASKED],
+    )
+
+
+def variation_counts(conditions: Sequence[Condition]) -> dict[Kind, int]:
+    """Count the near-copies of each kind: as many as its largest condition needs."""
+    counts: dict[Kind, int] = {}
+    for condition in conditions:
+        if condition.kind is not None:
+            counts[condition.kind] = max(condition.near, counts.get(condition.kind, 0))
+    return counts
+
+
+def variations_stage(context: Context, kind: Kind, arm: Arm, count: int) -> Stage:
+    """Plan the near-copies of a kind."""
+    masked = (MASKED,) if needs_masked(kind) else ()
+    outside: dict[str, str] = {}
+    if isinstance(kind, Paraphrase):
+        outside = {} if is_address(kind.writer) else outside_model(ModelConfig(path=kind.writer))
+    elif isinstance(kind, Scanned):
+        outside = outside_folder(kind.scan)
+    return Stage(
+        name=variations_name(kind, arm),
+        settings={
+            "kind": {"name": type(kind).__name__, **asdict(kind)},
+            "count": count,
+            "seed": context.config.seed,
+        },
+        inputs=(TOKENIZER, canaries_name(arm), *masked),
+        outside=outside,
+        work=partial(mosaic_stages.make_variations, context, kind, arm, count),
+        schema=SCHEMAS["variations"],
+    )
+
+
+def scores_key(config: Config) -> dict[str, Any]:
+    """Say what decides the scores of a condition."""
+    from stillage.experiment.plan import NOT_THE_AUDITS, without
+
+    used = with_used_settings(replace(config.audit, attacks=attacks_of_scores(config)))
+    return {"attacks": list(config.mosaic.attacks), "audit": without(used, *NOT_THE_AUDITS)}
+
+
+def train_key(options: TrainConfig) -> dict[str, Any]:
+    """Return the settings of a training, less those that change no result."""
+    plain = as_plain(options)
+    return {name: value for name, value in plain.items() if name not in NOT_DECIDING}
+
+
+def is_address(writer: str) -> bool:
+    """Tell whether a writer is an endpoint, not a model here."""
+    return writer.startswith(("http://", "https://"))
+
+
+def condition_stage(
+    context: Context, condition: Condition, models: MosaicModels, *, keeps_model: bool
+) -> Stage:
+    """Plan one training on documents that hold canaries, and what is measured of it."""
+    config, arm = context.config, condition.arm
+    mosaic, base = config.mosaic, models.base(arm)
+    start = models.untrained(arm)
+    inputs = [BOOKS, TOKENIZER, canaries_name(arm), *([base] if base else [])]
+    if condition.kind is not None:
+        inputs.append(variations_name(condition.kind, arm))
+    if asks_for(config, "neighbours"):
+        inputs.append(MASKED)
+    return Stage(
+        name=condition_name(condition),
+        settings={
+            "condition": {"exact": condition.exact, "near": condition.near},
+            "start": as_plain(start),
+            "train": train_key(options_of(config, arm)),
+            "block_tokens": mosaic.block_tokens,
+            "inject": mosaic.inject,
+            "monitor_every": mosaic.monitor_every,
+            "keeps_model": keeps_model,
+            "recites": recites(condition),
+            "seed": config.seed,
+            **scores_key(config),
+        },
+        inputs=tuple(inputs),
+        outside=outside_model(start) | outside_model(models.reference()),
+        work=partial(mosaic_stages.make_condition, context, condition, keeps_model),
+        schema=SCHEMAS["condition"],
+    )
+
+
+def student_stage(context: Context, condition: Condition, models: MosaicModels) -> Stage:
+    """Plan a student of the model that a condition trained."""
+    config = context.config
+    mosaic, base = config.mosaic, models.student_base()
+    names = ("student_start", "student_reads", "student_windows", "student_prompt_tokens")
+    inputs = [BOOKS, TOKENIZER, canaries_name(condition.arm)]
+    inputs += [condition_name(teacher_of(condition)), *([base] if base else [])]
+    inputs += [usual] if (usual := models.base(Arm())) and usual not in inputs else []
+    return Stage(
+        name=condition_name(condition),
+        settings={
+            "method": condition.method,
+            "params": dict(method_params(config, condition.method)),
+            "start": as_plain(models.untrained_student()),
+            "train": train_key(config.student_train),
+            **{one: getattr(mosaic, one) for one in names},
+            "student_response_tokens": mosaic.student_response_tokens,
+            "monitor_every": mosaic.monitor_every,
+            "seed": config.seed,
+            **scores_key(config),
+        },
+        inputs=tuple(inputs),
+        outside=outside_model(models.untrained_student()) | outside_model(models.reference()),
+        work=partial(mosaic_stages.make_student, context, condition),
+        schema=SCHEMAS["student"],
+    )
+
+
+def compare_stage(
+    context: Context, asked: Sequence[Asked], conditions: Sequence[Condition]
+) -> Stage:
+    """Plan the comparison of all conditions: what near-copies are worth."""
+    config = context.config
+    names = [condition_name(condition) for condition in conditions]
+    kinds = [
+        variations_name(condition.kind, condition.arm)
+        for condition in conditions
+        if condition.kind is not None
+    ]
+    return Stage(
+        name=MOSAIC,
+        settings={
+            "experiments": {
+                one.experiment.name: [as_json(point) for point in one.points] for one in asked
+            },
+            "copies": {one.experiment.name: one.copies for one in asked},
+            "resamples": config.mosaic.resamples,
+            "level": config.audit.level,
+            "seed": config.seed,
+        },
+        inputs=tuple(dict.fromkeys([BOOKS, canaries_name(Arm()), *kinds, *names])),
+        work=partial(mosaic_compare.compare, context),
+        schema=SCHEMAS[MOSAIC],
+    )
+
+
+def as_json(point: object) -> dict[str, Any]:
+    """Return a point as JSON-able values."""
+    return asdict(point)  # pyright: ignore[reportArgumentType]
+
+
+def page_stage(context: Context, before: Sequence[str]) -> Stage:
+    """Plan the page."""
+    return Stage(
+        name=REPORT,
+        inputs=tuple(before),
+        settings={"version": __version__},
+        work=partial(mosaic_compare.write_page, context),
+        schema=SCHEMAS[REPORT],
+    )

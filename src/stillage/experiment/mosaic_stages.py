@@ -1,0 +1,284 @@
+"""What each stage of a mosaic run does: reads the folders of earlier ones, and fills its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stillage.errors import DataError
+from stillage.experiment.inputs import use_threads
+from stillage.experiment.mosaic_inputs import (
+    BOOKS_FILE,
+    CANARIES_FILE,
+    LEDGER_FILE,
+    VARIATIONS_FILE,
+    asks_another,
+    asks_for,
+    attacks_of_scores,
+    canaries_in,
+    encoded,
+    masked_in,
+    method_params,
+    needs_masked,
+    options_of,
+    progress_of,
+    reader_of,
+    recites,
+    start_of,
+    student_start,
+    temperature_of,
+    texts_in,
+    tokenizer_in,
+    variations_name,
+)
+from stillage.experiment.mosaic_models import names_of
+from stillage.experiment.train_stage import reporting
+from stillage.mosaic.asked import teacher_of
+from stillage.mosaic.condition import Arm, Condition
+from stillage.mosaic.kinds import Kind
+from stillage.mosaic.names import condition_name
+from stillage.run.config import ModelConfig, TrainConfig
+from stillage.run.folder import read_table, remove, write_json, write_table
+from stillage.run.parse import to_plain
+
+if TYPE_CHECKING:
+    from stillage.experiment.context import Context
+    from stillage.mosaic.measured import Measured
+    from stillage.mosaic.train_condition import Watch
+
+
+@contextmanager
+def watch_training(
+    context: Context, folder: Path, options: TrainConfig, method: str
+) -> Iterator[Watch]:
+    """Let a training be stopped at its next step, and tell of it."""
+    from stillage.mosaic.train_condition import Watch
+
+    settings = {"train": to_plain(options), "method": method}
+    with context.stop.deferred(), reporting(context, folder.name, folder, settings) as report:
+        yield Watch(should_stop=context.stop, report=report)
+
+
+def other_texts(context: Context, what_for: str, instead: str) -> list[str]:
+    """Read the documents without canaries; DataError where there are none."""
+    texts = texts_in(context, hosts=False)
+    if not texts:
+        raise DataError(
+            f"Every document holds canaries, and none is left to {what_for}.",
+            f"documents: {len(texts_in(context))}; mosaic.hosts: {context.config.mosaic.hosts}",
+            f"Give more documents, fewer hosts, or {instead}.",
+        )
+    return texts
+
+
+def make_books(context: Context, folder: Path) -> None:
+    """Read the documents, and choose those that hold canaries."""
+    from stillage.mosaic.books import choose_books
+
+    table = choose_books(context.config.mosaic, seed=context.config.seed)
+    write_table(folder / BOOKS_FILE, table)
+
+
+def make_tokenizer(context: Context, folder: Path) -> None:
+    """Take the given tokenizer, or fit a BPE on the documents without canaries."""
+    from stillage.data.bpe import train_bpe
+    from stillage.models.load import load_tokenizer
+    from stillage.models.outside import tokenizer_source
+
+    path, revision = tokenizer_source(replace(context.config, student=ModelConfig()))
+    if path:
+        tokenizer = load_tokenizer(path, revision)
+    else:
+        texts = texts_in(context, hosts=False)
+        if not texts:
+            raise DataError(
+                "Every document holds canaries, and none is left to fit a tokenizer on.",
+                f"documents: {len(texts_in(context))}; mosaic.hosts: {context.config.mosaic.hosts}",
+                "Give more documents, fewer hosts, or --tokenizer.path.",
+            )
+        tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)
+    tokenizer.save_pretrained(folder)
+
+
+def make_base(context: Context, start: ModelConfig, folder: Path) -> None:
+    """Train a model from scratch on the documents without canaries."""
+    from stillage.mosaic.train_condition import Passes, pretraining, train_on_documents
+
+    use_threads(context)
+    config, mosaic = context.config, context.config.mosaic
+    texts = other_texts(context, "train the base on", "--teacher.path")
+    options = pretraining(
+        config.teacher_train,
+        epochs=mosaic.pretrain_epochs,
+        lr_peak=mosaic.pretrain_lr,
+        batch_size=mosaic.pretrain_batch_size,
+    )
+    passes = Passes(options=options, block_tokens=mosaic.block_tokens, seed=mosaic.pretrain_seed)
+    with watch_training(context, folder, options, "sft") as watch:
+        reader = reader_of(context, start)
+        train_on_documents(reader, encoded(context, texts), passes, folder, watch)
+
+
+def make_canaries(context: Context, arm: Arm, folder: Path) -> None:
+    """Sample the canaries of an arm, or take the targets of its scan."""
+    from stillage.mosaic.canaries import make_canaries as sampled
+    from stillage.mosaic.scanned import scanned_canaries
+
+    use_threads(context)
+    config, tokenizer = context.config, tokenizer_in(context)
+    options = config.mosaic.canaries
+    if arm.scan:
+        table = scanned_canaries(arm.scan, tokenizer, seed=config.seed)
+    else:
+        writer = names_of(config).writer()
+        start = writer if writer.source else start_of(context, Arm())
+        reader = reader_of(context, start, own_tokenizer=bool(options.generator))
+        table = sampled(
+            reader.model,
+            reader.tokenizer,
+            tokenizer,
+            replace(options, sampling_temperature=temperature_of(config, arm)),
+            seed=config.seed,
+            progress=progress_of(context, folder.name, "sampling {} canaries"),
+        )
+    write_table(folder / CANARIES_FILE, table)
+
+
+def make_masked(context: Context, folder: Path) -> None:
+    """Take the given masked model, or train a small one on documents without canaries."""
+    from stillage.models.masked_train import small_masked
+
+    use_threads(context)
+    mosaic = context.config.mosaic
+    if mosaic.masked_model:
+        write_json(folder / "given.json", {"masked_model": mosaic.masked_model})
+        return
+    texts = other_texts(context, "train a masked model on", "--mosaic.masked-model")
+    small_masked(texts, mosaic.pretrain_seed, folder, tokenizer=tokenizer_in(context))
+    remove(folder / ".locks")
+
+
+def make_variations(context: Context, kind: Kind, arm: Arm, count: int, folder: Path) -> None:
+    """Make the near-copies of a kind."""
+    from stillage.mosaic.kinds import Paraphrase
+    from stillage.mosaic.paraphrase import paraphrased
+    from stillage.mosaic.variations import make_variations as made
+
+    use_threads(context)
+    canaries, tokenizer, seed = (
+        canaries_in(context, arm),
+        tokenizer_in(context),
+        context.config.seed,
+    )
+    if isinstance(kind, Paraphrase):
+        progress = progress_of(context, folder.name, "rephrasing {} canaries")
+        table = paraphrased(
+            canaries,
+            kind,
+            count=count,
+            seed=seed,
+            tokenizer=tokenizer,
+            keep=folder,
+            progress=progress,
+            should_stop=context.stop,
+        )
+    else:
+        masked = masked_in(context) if needs_masked(kind) else None
+        table = made(canaries, kind, count=count, seed=seed, tokenizer=tokenizer, masked=masked)
+    write_table(folder / VARIATIONS_FILE, table)
+
+
+def measured(context: Context, condition: Condition) -> Measured:
+    """Gather what is asked of the model of a condition."""
+    from stillage.mosaic.measured import Measured
+    from stillage.mosaic.scoring import ScoreSettings
+
+    config, models = context.config, names_of(context.config)
+    given = models.reference()
+    reference = given if given.source else start_of(context, Arm())
+    readers = {}
+    if attacks_of_scores(config) == () or asks_another(config):
+        readers["reference"] = reader_of(context, reference, own_tokenizer=bool(given.source))
+        readers["outside"] = readers["initial"] = readers["reference"]
+    settings = ScoreSettings(
+        audit=config.audit,
+        seed=config.seed,
+        masked=masked_in(context) if asks_for(config, "neighbours") else None,
+        public=tuple(texts_in(context, hosts=False)) if asks_for(config, "frequency") else (),
+    )
+    return Measured(
+        canaries=canaries_in(context, condition.arm),
+        attacks=attacks_of_scores(config),
+        settings=settings,
+        others=readers,
+        recites=recites(condition),
+    )
+
+
+def make_condition(context: Context, condition: Condition, keeps: bool, folder: Path) -> None:
+    """Inject, train, score and recite."""
+    from stillage.mosaic.injection import inject
+    from stillage.mosaic.ledger import verify_ledger
+    from stillage.mosaic.run_condition import ConditionTask, run_condition
+    from stillage.mosaic.train_condition import Passes
+
+    use_threads(context)
+    config, mosaic, arm = context.config, context.config.mosaic, condition.arm
+    variations = None
+    if condition.kind is not None:
+        path = context.run / variations_name(condition.kind, arm) / VARIATIONS_FILE
+        variations = read_table(path)
+    injected = inject(
+        texts_in(context, hosts=True),
+        canaries_in(context, arm),
+        variations,
+        condition=condition,
+        tokenizer=tokenizer_in(context),
+        mode=mosaic.inject,
+        seed=config.seed,
+    )
+    verify_ledger(injected.documents, injected.ledger)
+    write_table(folder / LEDGER_FILE, injected.ledger)
+    options = options_of(config, arm)
+    with watch_training(context, folder, options, "sft") as watch:
+        task = ConditionTask(
+            start=reader_of(context, start_of(context, arm)),
+            documents=injected.documents,
+            passes=Passes(options=options, block_tokens=mosaic.block_tokens, seed=config.seed),
+            measured=measured(context, condition),
+            monitor_every=mosaic.monitor_every,
+            keeps_model=keeps,
+        )
+        run_condition(task, folder, watch)
+
+
+def make_student(context: Context, condition: Condition, folder: Path) -> None:
+    """Teach a student on documents without a canary, and score its teacher's canaries."""
+    from stillage.mosaic.students import StudentTask, Windows, run_student
+
+    use_threads(context)
+    config, mosaic = context.config, context.config.mosaic
+    hosts = {"others": False, "hosts": True, "all": None}[mosaic.student_reads]
+    teacher = context.run / condition_name(teacher_of(condition)) / "model"
+    options = config.student_train
+    with watch_training(context, folder, options, condition.method) as watch:
+        task = StudentTask(
+            start=reader_of(context, student_start(context)),
+            teacher=reader_of(context, ModelConfig(path=str(teacher))).model,
+            public=encoded(context, texts_in(context, hosts=hosts)),
+            method=condition.method,
+            params=method_params(config, condition.method),
+            windows=Windows(
+                count=mosaic.student_windows,
+                prompt_tokens=mosaic.student_prompt_tokens,
+                response_tokens=mosaic.student_response_tokens,
+            ),
+            options=options,
+            seed=config.seed,
+            measured=measured(context, condition),
+            monitor_every=mosaic.monitor_every,
+        )
+        run_student(task, folder, watch)
