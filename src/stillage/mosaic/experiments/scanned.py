@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stillage.errors import ConfigError
-from stillage.mosaic.condition import Experiment, Point, near_copies
+from stillage.mosaic.condition import Arm, Experiment, Point, near_copies
 from stillage.mosaic.experiments.published import SCANNED_RHO
 from stillage.mosaic.kinds import Scanned
 from stillage.run.config import Config
@@ -20,6 +20,8 @@ class ScannedHits:
     """Folder of a finished `stillage corpus scan`, whose targets become the canaries."""
     distances: tuple[int, ...] = (1, 10, 20, 30, 40, 50)
     """Borders of the distances: above each up to the next."""
+    copies: int = 4
+    """Copies at full dose: a canary needs so many near-duplicates less one in every range."""
 
 
 def points(params: ScannedHits, config: Config) -> Sequence[Point]:
@@ -34,7 +36,7 @@ def points(params: ScannedHits, config: Config) -> Sequence[Point]:
     for low, high in zip(params.distances, params.distances[1:], strict=False):
         first = low if low == params.distances[0] else low + 1
         kind = Scanned(scan=params.scan, min_distance=first, max_distance=high)
-        condition = near_copies(kind, config.mosaic.copies)
+        condition = near_copies(kind, params.copies, Arm(scan=params.scan))
         found.append(Point(condition=condition, x=high, label=f"{first} to {high}"))
     return found
 
