@@ -80,7 +80,7 @@ def mosaic_plan(context: Context) -> list[Stage]:
         arm = condition.arm
         if base := models.base(arm):
             add(base_stage(context, base, models.untrained(arm)))
-        add(canaries_stage(context, arm, models))
+        add(canaries_stage(context, arm, models, conditions))
         if condition.kind is not None:
             if needs_masked(condition.kind):
                 add(masked_stage(context))
@@ -155,9 +155,14 @@ def base_stage(context: Context, name: str, start: ModelConfig) -> Stage:
     )
 
 
-def canaries_stage(context: Context, arm: Arm, models: MosaicModels) -> Stage:
+def canaries_stage(
+    context: Context, arm: Arm, models: MosaicModels, conditions: Sequence[Condition]
+) -> Stage:
     """Plan the canaries of an arm: sampled, or the targets of a scan."""
     config = context.config
+    near = [one for one in conditions if arm.scan and one.arm == arm and one.kind is not None]
+    kinds = [one.kind for one in near if isinstance(one.kind, Scanned)]
+    count = max((one.near for one in near), default=0)
     options = config.mosaic.canaries
     writer = models.writer()
     base = "" if writer.source or arm.scan else models.base(Arm())
@@ -165,13 +170,13 @@ def canaries_stage(context: Context, arm: Arm, models: MosaicModels) -> Stage:
     return Stage(
         name=canaries_name(arm),
         settings={
-            "canaries": {"scan": arm.scan} if arm.scan else sampled,
+            "canaries": {"scanned": list(map(asdict, kinds)), "count": count} if kinds else sampled,
             "writer": base or as_plain(writer),
             "seed": config.seed,
         },
         inputs=(TOKENIZER, *([base] if base else [])),
         outside=outside_folder(arm.scan) if arm.scan else outside_model(writer),
-        work=partial(mosaic_stages.make_canaries, context, arm),
+        work=partial(mosaic_stages.make_canaries, context, arm, kinds, count),
         schema=SCHEMAS["canaries"],
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,7 @@ from stillage.experiment.mosaic_models import names_of
 from stillage.experiment.train_stage import reporting
 from stillage.mosaic.asked import teacher_of
 from stillage.mosaic.condition import Arm, Condition
-from stillage.mosaic.kinds import Kind
+from stillage.mosaic.kinds import Kind, Scanned
 from stillage.mosaic.names import condition_name
 from stillage.run.config import ModelConfig, TrainConfig
 from stillage.run.folder import read_table, remove, write_json, write_table
@@ -122,16 +122,21 @@ def make_base(context: Context, start: ModelConfig, folder: Path) -> None:
         train_on_documents(reader, encoded(context, texts), passes, folder, watch)
 
 
-def make_canaries(context: Context, arm: Arm, folder: Path) -> None:
-    """Sample the canaries of an arm, or take the targets of its scan."""
+def make_canaries(
+    context: Context, arm: Arm, scanned: Sequence[Scanned], count: int, folder: Path
+) -> None:
+    """Sample the canaries of an arm, or take the targets of its scan.
+
+    scanned, count: the kinds that the arm is asked for, and near-copies of each.
+    """
     from stillage.mosaic.canaries import make_canaries as sampled
-    from stillage.mosaic.scanned import scanned_canaries
+    from stillage.mosaic.scanned_canaries import scanned_canaries
 
     use_threads(context)
     config, tokenizer = context.config, tokenizer_in(context)
     options = config.mosaic.canaries
-    if arm.scan:
-        table = scanned_canaries(arm.scan, tokenizer, seed=config.seed)
+    if scanned:
+        table = scanned_canaries(scanned, count, tokenizer, seed=config.seed)
     else:
         writer = names_of(config).writer()
         start = writer if writer.source else start_of(context, Arm())
@@ -168,11 +173,8 @@ def make_variations(context: Context, kind: Kind, arm: Arm, count: int, folder: 
     from stillage.mosaic.variations import make_variations as made
 
     use_threads(context)
-    canaries, tokenizer, seed = (
-        canaries_in(context, arm),
-        tokenizer_in(context),
-        context.config.seed,
-    )
+    canaries, tokenizer = canaries_in(context, arm), tokenizer_in(context)
+    seed = context.config.seed
     if isinstance(kind, Paraphrase):
         progress = progress_of(context, folder.name, "rephrasing {} canaries")
         table = paraphrased(
