@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -161,6 +162,7 @@ def test_every_copy_is_there_once_between_whole_words(
     ]
     assert names == sorted(wanted)
     assert all(row["document"] == row["canary"] % len(hosts) for row in rows)
+    assert len(set(places(found, kind).values())) == len(rows)  # none touches another
     for document, host in zip(found.documents, hosts, strict=True):
         words = text_of(document, kind).split()
         assert [word for word in words if word.islower()] == host.split()
@@ -260,6 +262,8 @@ def test_no_character_of_several_bytes_is_cut(kind: str, mode: Mode) -> None:
     read = text_of(found.documents[0], kind)
     assert "\ufffd" not in read
     assert [one for one in read if one in host and not one.isspace()] == list("".join(host.split()))
+    for text in canaries(4, kind)["text"].to_pylist()[:4] if mode == "text" else []:
+        assert len(re.findall(rf"(?<=\s){text}(?=\s)", read)) == 3
 
 
 def test_members_without_near_copies_stay_out_and_move_nothing(
