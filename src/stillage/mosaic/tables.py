@@ -50,6 +50,7 @@ LEDGER = {
     "document": "int32",
     "start": "int64",  # tokens from the document's first
     "end": "int64",
+    "lead": "int32",  # tokens put before it, so that it does not stick to the word before
     "survived": "bool",  # the tokens there are those that were injected
     "ids": "list<int32>",  # the tokens that really resulted
 }
