@@ -75,6 +75,7 @@ def test_a_chat_says_every_setting_and_returns_the_text(server: Server) -> None:
         Given(content=b'{"choices": [{"mess', stated=None),  # cut, and no length was stated
         Given(content=b"<html>starting up</html>"),
         Given(content=b"[]"),
+        Given(content=b"[" * 100_000),
         Given(content=b'{"choices": []}'),
         Given(content=b'{"choices": [{"index": 0}]}'),
         Given(content=b'{"error": {"message": "upstream"}}'),
@@ -235,6 +236,14 @@ def test_a_signal_ends_a_long_wait(server: Server) -> None:
     assert time.monotonic() - started < 3
 
 
+def test_an_answer_on_its_way_that_nobody_keeps_is_not_waited_for(server: Server) -> None:
+    server.plan = in_turn(Given(slow_s=3.0))
+    started = time.monotonic()
+    with pytest.raises(Interrupted):
+        ask_all(server.endpoint(), "/x", [{}], should_stop=lambda: bool(server.bodies))
+    assert time.monotonic() - started < 2
+
+
 def test_a_full_disk_is_told_as_such(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +256,17 @@ def test_a_full_disk_is_told_as_such(
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8000", "ftp://host/v1", "http://", "http://host:port/v1", "/a/folder"]
+    "url",
+    [
+        "",
+        "localhost:8000",
+        "ftp://host/v1",
+        "http://",
+        "http://host:port/v1",
+        "/a/folder",
+        "http://h/v 1",
+        "http://h/é",
+    ],
 )
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(ConfigError, match="not the address of an endpoint"):

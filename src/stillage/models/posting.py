@@ -139,7 +139,7 @@ def answer_in(posted: Posted, url: str, hide: Callable[[str], str]) -> dict[str,
         raise refused(posted, url, hide)
     try:
         answer = json.loads(posted.content)
-    except ValueError as error:  # half of one, where its length was not stated
+    except (ValueError, RecursionError) as error:  # half of one, where no length was stated
         raise Fault(f"not JSON: {says(posted)}") from error
     if not isinstance(answer, dict):
         raise Fault(f"not a JSON object: {says(posted)}")
@@ -171,7 +171,7 @@ def says(posted: Posted) -> str:
     text = posted.content.decode(errors="replace")
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     for name in ("error", "message", "detail"):
         if isinstance(content, dict) and content.get(name):

@@ -80,7 +80,8 @@ def check_address(url: str) -> None:
         _ = parts.port  # ValueError for what is no number
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    plain = url.isascii() and url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise ConfigError(
             "This is not the address of an endpoint.",
             f"given: {url or '(nothing)' if not set(url) & set('@?#') else '(with @, ? or #)'}",

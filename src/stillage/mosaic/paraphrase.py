@@ -12,6 +12,7 @@ counted by reason.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from stillage.errors import ConfigError, Interrupted, ModelError
 from stillage.models.served import never
 from stillage.mosaic.rephrasings import LONGEST, fault_of, rephrasings_in, words
 from stillage.mosaic.tables import VARIATIONS, schema
-from stillage.mosaic.writer import AT_ONCE, writer_of
+from stillage.mosaic.writer import writer_of
 from stillage.rng import derive
 from stillage.types import Decoding
 
@@ -45,6 +46,7 @@ SEVERAL = (
     "words, at about the same length. Number them from 1 to {count}, and give nothing else.\n\n"
     "Text: {text}"
 )
+log = logging.getLogger("stillage")
 GRAMS = (1, 2, 4)
 COLUMNS = {
     **{
@@ -118,10 +120,10 @@ def paraphrases(
     requests = 0
     for number in range(asking.rounds):
         asked = requests_for(found, asking, number)
-        for first in range(0, len(asked), AT_ONCE):
+        for first in range(0, len(asked), writer.at_once):
             if should_stop():
                 raise stopped(found, asking, keep)
-            batch = asked[first : first + AT_ONCE]
+            batch = asked[first : first + writer.at_once]
             for (canary, _), reply in zip(
                 batch, answers(writer, kind, asking, batch, found), strict=True
             ):
@@ -130,17 +132,35 @@ def paraphrases(
             tell(progress, found, asking)
     left_out = [number for number in chosen if len(found[number].texts) < asking.count]
     facts = {
-        "writer": writer.name,
-        **{name: value for name, value in asdict(kind).items() if name != "writer"},
-        **asdict(asking),
-        "prompt": SEVERAL if asking.per_request > 1 else ONE,
+        **settings_of(writer, kind, asking),
         "requests": requests,
         "rejected": dict(sorted(rejected.items())),
         "left_out": left_out,
     }
-    if left_out and (not asking.allow_missing or len(left_out) == len(chosen)):
-        raise too_few(left_out, found, facts)
+    say(facts, found, asking)
     return as_table({n: found[n] for n in chosen if n not in left_out}, facts)
+
+
+def settings_of(writer: Writer, kind: Paraphrase, asking: Asking) -> dict[str, Any]:
+    """Gather all that decides the paraphrases of a canary, the prompt included."""
+    sampling = {name: value for name, value in asdict(kind).items() if name != "writer"}
+    prompt = SEVERAL if asking.per_request > 1 else ONE
+    return {"writer": writer.name, **sampling, **asdict(asking), "prompt": prompt}
+
+
+def say(facts: Mapping[str, Any], found: Mapping[int, Found], asking: Asking) -> None:
+    """Log what came of the requests; ModelError where too many canaries have too few."""
+    left_out = facts["left_out"]
+    reasons = ", ".join(f"{count} {name}" for name, count in facts["rejected"].items()) or "none"
+    log.info(
+        "%d paraphrases by %d requests; rejected: %s", count_of(found), facts["requests"], reasons
+    )
+    if left_out and (not asking.allow_missing or len(left_out) == len(found)):
+        raise too_few(left_out, found, facts, reasons)
+    if left_out:
+        log.warning(
+            "%d of %d canaries have too few paraphrases: left out", len(left_out), len(found)
+        )
 
 
 def requests_for(found: Mapping[int, Found], asking: Asking, number: int) -> list[tuple[int, int]]:
@@ -220,10 +240,9 @@ def stopped(found: Mapping[int, Found], asking: Asking, keep: Path) -> Interrupt
 
 
 def too_few(
-    left_out: Sequence[int], found: Mapping[int, Found], facts: Mapping[str, Any]
+    left_out: Sequence[int], found: Mapping[int, Found], facts: Mapping[str, Any], reasons: str
 ) -> ModelError:
     """Make the error for canaries that have too few paraphrases, naming counts and reasons."""
-    reasons = ", ".join(f"{name} {count}" for name, count in facts["rejected"].items())
     least = min(len(found[number].texts) for number in left_out)
     fix = "Take another writer, or raise the sampling temperature"
     said_before = facts["rejected"].get("said before", 0)
@@ -232,7 +251,7 @@ def too_few(
     return ModelError(
         f"The writer gave too few usable paraphrases of {len(left_out)} of {len(found)} canaries.",
         f"wanted: {facts['count']} each; found: from {least} on, {count_of(found)} in all; "
-        f"requests: {facts['requests']}; rejected: {reasons or 'none'}; writer: {facts['writer']}",
+        f"requests: {facts['requests']}; rejected: {reasons}; writer: {facts['writer']}",
         f"{fix}.",
     )
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from stillage.mosaic.kinds import Paraphrase
     from stillage.types import Decoding
 
-AT_ONCE = 32  # requests in one batch of a local model, and between two looks at whether to stop
+AT_ONCE = {"cpu": 8, "endpoint": 32}
+MOST_AT_ONCE = 64  # of an accelerator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,8 @@ class Writer:
 
     name: str  # what its answers are kept under, and shown
     answer: Callable[[Sequence[str], Sequence[int], Decoding], list[str]]
+    """(messages, a seed for each, how) -> the replies."""
+    at_once: int  # requests between two looks at whether to stop: a batch of a local model
 
 
 def is_address(writer: str) -> bool:
@@ -80,7 +83,8 @@ def endpoint_writer(kind: Paraphrase, keep: Path, should_stop: Callable[[], bool
         )
         return [reply_text(one) for one in found]
 
-    return Writer(name=f"{endpoint.model} at {endpoint.url}", answer=answer)
+    name = f"{endpoint.model} at {endpoint.url}"
+    return Writer(name=name, answer=answer, at_once=AT_ONCE["endpoint"])
 
 
 def local_writer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, keep: Path) -> Writer:
@@ -111,7 +115,7 @@ def local_writer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kee
             replies[row] = reply
         return [reply_text(reply) for reply in replies if reply is not None]
 
-    return Writer(name=name, answer=answer)
+    return Writer(name=name, answer=answer, at_once=AT_ONCE.get(model.device.type, MOST_AT_ONCE))
 
 
 def as_chat(message: str) -> list[dict[str, str]]:
