@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from stillage.mosaic.rephrasings import fault_of, rephrasings_in
@@ -103,7 +105,9 @@ def test_a_plain_text_is_left_whole(text: str) -> None:
     assert rephrasings_in(text, CANARY) == [text]
 
 
-@pytest.mark.parametrize("reply", ["", " \n ", '""', "<think>hm</think>", "1.", "```\n\n```"])
+@pytest.mark.parametrize(
+    "reply", ["", " \n ", '""', "<think>hm</think>", "---", "1.", "```\n\n```"]
+)
 def test_nothing_is_an_empty_text(reply: str) -> None:
     assert [fault_of(text, CANARY, 0, 9) for text in rephrasings_in(reply, CANARY)] == ["empty"]
 
@@ -128,6 +132,16 @@ def test_nothing_is_an_empty_text(reply: str) -> None:
 )
 def test_why_a_text_is_of_no_use(text: str, tokens: int, fault: str) -> None:
     assert fault_of(text, CANARY, tokens, 9) == fault
+
+
+@pytest.mark.parametrize(
+    "sign", ["\n", " ", "-", "-\n", "1.\n", "\n \n", "*", "`", '"', ">", "#", "\t"]
+)
+def test_a_model_that_repeats_itself_is_read_in_time(sign: str) -> None:
+    for reply in (sign * 2000, f"{A}\n{sign * 2000}\n{A}", f"1. {A}\n\n{sign * 2000}2. {B}"):
+        started = time.process_time()
+        assert rephrasings_in(reply, CANARY)
+        assert time.process_time() - started < 1
 
 
 def test_a_canary_may_be_sorry() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+(?=\S|$)")
 THOUGHT = re.compile(r"^.*?</think>\s*", re.DOTALL)
 FENCE = re.compile(r"^```[\w-]*[ \t]*\n(.*?)\n?```\s*$", re.DOTALL)
 RULE = re.compile(r"(?:^|\n)[ \t]*(?:-{3,}|\*{3,}|_{3,})[ \t]*(?=\n|$)")
@@ -32,7 +33,7 @@ AGREED = re.compile(
     r"^\s*(?:sure|certainly|of course|absolutely)\b[^\n:]{0,60}[!:]\s*", re.IGNORECASE
 )
 AFTERWORD = re.compile(
-    r"\n\s*\n\s*(?:(?:rephrased|rewritten|paraphrased|original|new) (?:text|version)\b"
+    r"\n\n[ \t]*(?:(?:rephrased|rewritten|paraphrased|original|new) (?:text|version)\b"
     r"|\(?(?:note|explanation|changes)\b[^\n]{0,40}:"
     r"|I(?:['’]ve| have)? (?:made|changed|added|used|replaced|removed|rephrased|reworded|tried)\b"
     r"|I hope\b|let me know\b|feel free\b|would you like\b|these rephrasings\b).*$",
@@ -59,6 +60,7 @@ def rephrasings_in(reply: str, canary: str) -> list[str]:
     Numbers (1. 1) (1) **1.** "Version 1:", in lines or in one), bullets, rules (---), quotes,
     fences, thoughts, prefaces and afterwords are taken off.
     """
+    reply = BLANK_LINES.sub("\n\n", reply.replace("\r\n", "\n"))
     text = THOUGHT.sub("", reply) if "</think>" in reply else reply
     if found := FENCE.match(text.strip()):
         text = found[1]
@@ -79,7 +81,7 @@ def parts_of(text: str, canary: str) -> list[str]:
         parts = [RULE.sub("", text[a:b]) for a, b in zip(starts, ends, strict=True)]
         return [*parts[:-1], without_farewell(parts)]
     if not RULE.search(canary) and len(parts := RULE.split(text)) > 1:
-        return [part for part in parts if PREFACE.sub("", part, count=1).strip()]
+        return [part for part in parts if PREFACE.sub("", part, count=1).strip()] or [""]
     lines = [line for line in PREFACE.sub("", text, count=1).splitlines() if line.strip()]
     if len(lines) > 1 and not BULLET.search(canary) and all(map(BULLET.match, lines)):
         return [BULLET.sub("", line) for line in lines]
