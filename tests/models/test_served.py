@@ -17,7 +17,7 @@ from endpoint_server import FINE, Given, Server, in_turn
 from stillage.errors import ConfigError, Interrupted, ModelError
 from stillage.models import served
 from stillage.models.kept_answers import answer_file
-from stillage.models.posting import is_loopback, quoted
+from stillage.models.posting import is_loopback, opener, quoted
 from stillage.models.served import (
     CHAT,
     KEY,
@@ -318,7 +318,7 @@ def test_the_key_goes_where_nobody_can_read_it(
 def test_this_machine_is_asked_without_a_proxy(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served.post.__globals__["opener"].cache_clear()
+    opener.cache_clear()
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     assert is_loopback(server.url)
