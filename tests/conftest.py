@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from endpoint_server import Server
     from stillage.corpus.lm_text import PlainTextLoss
     from stillage.distill.outputs import Summary
     from stillage.distill.task import TrainingTask
 
+sys.path.insert(0, str(Path(__file__).parent))  # for endpoint_server
 settings.register_profile("any machine", deadline=None)  # a slow machine is no failure
 settings.load_profile("any machine")
 VOCAB = 61
@@ -212,3 +215,12 @@ def log_is_heard() -> None:
     logger.handlers.clear()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A model behind an endpoint on this machine."""
+    from endpoint_server import serving
+
+    with serving() as state:
+        yield state

@@ -52,6 +52,7 @@ class Paraphrase:
     """Rephrasings by an instruct model (A_paraphrase)."""
 
     writer: str  # folder, hub id, or http address
+    writer_revision: str = ""  # commit of the hub id
     writer_model: str = ""
     sampling_temperature: float = 0.6
     top_p: float = 0.9
