@@ -16,10 +16,8 @@ from safetensors.numpy import load_file
 from stillage.errors import ConfigError, UserError
 from stillage.functional.equivalence import (
     FLAGS,
-    ISOTONIC,
     Smoothing,
     exact_duplicate_equivalent,
-    explain,
     isotonic,
     smoothed,
 )
@@ -126,7 +124,7 @@ def test_edge_cases(name: str) -> None:
     assert found.rho == pytest.approx((found.copies - 1) / 9)
     assert found.branch == branch
     assert set(found.flags) == flags
-    assert all(flag in FLAGS and explain(flag) for flag in found.flags)
+    assert set(found.flags) <= set(FLAGS)
 
 
 HOSTILE = {
@@ -248,7 +246,3 @@ def test_any_curve_is_read_as_published(hundredths: list[int], auc: int) -> None
 def test_isotonic_curves_are_those_of_pooling(curves: list[list[float]]) -> None:
     expected = [pooled(curve) for curve in curves]
     np.testing.assert_allclose(isotonic(np.array(curves)), expected, atol=1e-12)
-
-
-def test_a_flag_of_the_isotonic_reading_alone_says_so() -> None:
-    assert explain(ISOTONIC + "pooled") == f"Isotonic rho: {FLAGS['pooled']}"

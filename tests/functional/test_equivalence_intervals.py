@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from stillage.errors import DataError
 from stillage.functional.delong import roc_auc
-from stillage.functional.equivalence import FLAGS, ISOTONIC, exact_duplicate_equivalent
+from stillage.functional.equivalence import FLAGS, exact_duplicate_equivalent
 from stillage.functional.equivalence_intervals import resampled_aucs, rho_intervals
 from stillage.rng import generator
 from stillage.types import Array
@@ -29,6 +29,7 @@ def scores_of(aucs: tuple[float, ...], n: int, *names: str | int) -> tuple[Array
 def test_draws_are_aucs_of_canaries_drawn_again() -> None:
     scores, is_member = scores_of((0.6, 0.9), 7)
     scores = scores.round(0)  # ties
+    scores[0, :2] = scores[0, 7] = np.inf
     auc_X, auc_DX = resampled_aucs(scores, is_member, 20, 3)
     np.testing.assert_allclose(auc_X, [roc_auc(one, is_member) for one in scores])
     rng = generator(3, "rho")
@@ -52,8 +53,11 @@ def test_points_are_read_as_alone_and_limits_hold_them() -> None:
         assert one.rho.high == pytest.approx((one.copies.high - 1) / 9)
         alone = rho_intervals(scores[:10], scores[10 + place], is_member, resamples=200)
         assert [asdict(other) for other in alone] == [asdict(one)]
-        assert all(flag.removeprefix(ISOTONIC) in FLAGS for flag in one.flags)
+        assert set(one.flags) <= set(FLAGS) and len(set(one.flags)) == len(one.flags)
+        own = set(one.published.flags)
+        assert {f"isotonic_{flag}" for flag in set(iso.flags) - own} <= set(one.flags)
     assert found[0].rho.high < found[1].rho.low
+    assert not any("saturated" in one.flags for one in found[:2])
     narrow = rho_intervals(scores[:10], scores[11], is_member, resamples=200, level=0.5)[0]
     assert found[1].rho.low < narrow.rho.low < narrow.rho.high < found[1].rho.high
 
@@ -90,6 +94,14 @@ def test_a_level_top_has_no_upper_limit() -> None:
     assert math.isnan(found.rho.high) and math.isnan(found.rho_isotonic.high)
     assert found.rho_isotonic.low == pytest.approx(0.2)  # two copies do it too
     assert {"no_upper_limit", "saturated", "flat_end"} <= set(found.flags)
+
+
+def test_a_draw_whose_curve_begins_with_a_fall_counts_from_one() -> None:
+    is_member = np.arange(20) < 10
+    fall = np.stack([1.0 * is_member, np.zeros(20)])
+    found = rho_intervals(fall, np.zeros(20), is_member, resamples=50)[0]
+    assert (found.rho.low, found.rho.value) == (0.0, 1.0)
+    assert {"falling_start", "not_judged"} <= set(found.flags)
 
 
 def test_hostile_scores() -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from stillage.functional.delong import auc_interval
-from stillage.functional.equivalence import exact_duplicate_equivalent, explain
+from stillage.functional.equivalence import FLAGS, exact_duplicate_equivalent
 from stillage.functional.equivalence_intervals import rho_intervals
 from stillage.functional.means import share_interval
 from stillage.mosaic.compare_points import compare_points, point_results
@@ -186,6 +186,25 @@ def test_canaries_are_those_that_all_conditions_scored() -> None:
         assert "missing_scores" in row["flags"]
 
 
+def test_points_that_lack_different_canaries_are_read_apart() -> None:
+    found, points, alone = found_conditions(), [], []
+    for place, canary in enumerate((3, 20)):
+        condition = replace(NEAR, kind=Replacement(replaced=place + 1))
+        scores = score_table(NEAR)
+        column = [
+            None if number == canary else score
+            for number, score in zip(
+                *(scores[name].to_pylist() for name in ("canary", "score")), strict=True
+            )
+        ]
+        scores = scores.set_column(3, "score", pa.array(column, pa.float64()))
+        found[condition] = replace(found[NEAR], scores=scores)
+        points.append(Point(condition=condition))
+        alone += compared(found, (points[-1],))
+    assert compared(found, tuple(points)) == alone
+    assert [row["nonmembers"] for row in alone] == [12, 12, 11, 11]
+
+
 def test_members_are_those_that_the_documents_hold() -> None:
     found = found_conditions()
     found[NEAR] = replace(found[NEAR], ledger=ledger(5))
@@ -231,7 +250,7 @@ def test_results_name_each_number_once() -> None:
     assert (rho.value, rho.low, rho.high) == (row["rho"], row["rho_low"], row["rho_high"])
     assert (rho.model, rho.dataset) == ("replace_5", "replacement: masked, 5")
     assert (rho.n, rho.n_members, rho.n_nonmembers, rho.level, rho.seed) == (24, 12, 12, 0.9, 3)
-    assert explain("missing_distances") in rho.note and not rho.reason
+    assert FLAGS["missing_distances"] in rho.note and not rho.reason
     none = point_results(
         table.slice(0, 1).set_column(
             table.schema.get_field_index("rho"), "rho", pa.array([None], pa.float64())

@@ -19,7 +19,7 @@ from stillage.types import Array
 
 Smoothing = Literal["moving_average", "none", "isotonic"]
 Branch = Literal["below", "interp", "above"]
-FLAGS = {
+READING_FLAGS = {
     "clamped": "Its AUC is below that of one copy; copies is 1, rho 0.",
     "extrapolated": "Its AUC is above that of N copies; read off the prolonged end of the curve.",
     "flat": "The curve has one value throughout; nothing can be read off it.",
@@ -36,12 +36,17 @@ FLAGS = {
     "several_brackets": "The curve has this AUC at several places; the last counts, as published.",
     "ambiguous": "The curve is level at this AUC. Isotonic: the middle of the level part counts; "
     "otherwise its end, as published.",
+}
+"""What a flag of one reading says of it."""
+FLAGS = {
+    **READING_FLAGS,
+    **{f"isotonic_{name}": f"Isotonic rho alone: {text}" for name, text in READING_FLAGS.items()},
     "not_judged": "The AUC of N copies cannot be told from that of one on these canaries: rho says "
     "nothing.",
     "no_upper_limit": "The curve is level at its end in so many draws of canaries that rho has no "
     "upper limit.",
-    "saturated": "So few pairs of canaries are ranked wrong that the interval covers less than it "
-    "says: 85 to 94 % in simulation, for 95.",
+    "saturated": "Hardly a pair of canaries is ranked wrong; the limits of rho cover less than they "
+    "say: 88 to 96 % in simulation, for 95.",
     "no_curve": "Its curve of exact copies was not trained as a whole: no rho.",
     "some_members": "Members that its documents do not hold are left out, of its curve too.",
     "missing_scores": "Canaries without a score under a condition that is compared are left out.",
@@ -49,7 +54,6 @@ FLAGS = {
     "missing_distances": "Near-copies without a distance to their canary are left out of its mean.",
 }
 """What each flag says of a number. Each is given once, in this order."""
-ISOTONIC = "isotonic "  # before a flag that the published reading does not have
 END_STEPS = 3  # last steps whose mean height prolongs the curve
 TIE = 1e-12  # AUCs nearer than this are equal; steps of AUCs are far larger, rounding far smaller
 
@@ -113,19 +117,16 @@ def check_copies(n_copies: int) -> None:
         )
 
 
-def explain(flag: str) -> str:
-    """Say what a flag means; one that starts with "isotonic " is of the isotonic rho alone."""
-    name = flag.removeprefix(ISOTONIC)
-    return FLAGS[name] if name == flag else f"Isotonic rho: {FLAGS[name]}"
-
-
 def rho_of(copies: float, n_copies: int) -> float:
     """Compute (copies - 1) / (N - 1)."""
     return (copies - 1) / (n_copies - 1)
 
 
 def smoothed(phi_DN: Array, smoothing: Smoothing) -> Array:
-    """Smooth curves along their last axis, float64[..., N]. ConfigError for another smoothing."""
+    """Smooth curves along their last axis, float64[..., N].
+
+    ConfigError for another smoothing.
+    """
     if smoothing not in get_args(Smoothing):
         raise ConfigError(
             "There is no such smoothing of a curve of exact copies.",
@@ -191,7 +192,10 @@ def copies_of(curve_DN: Array, phi_DP: Array, *, middle: bool) -> Array:
 
 
 def level_parts(curve_DN: Array, phi_DP: Array) -> tuple[Array, Array]:
-    """Find the first and last n with s_n = phi; both 0 where there is none, float64[D, P]."""
+    """Find the first and last n with s_n = phi, float64[D, P].
+
+    Both are 0 where there is none.
+    """
     at_DPN = _level(curve_DN[:, None, :] - phi_DP[:, :, None])
     first_DP = np.argmax(at_DPN, axis=2) + 1.0
     last_DP = curve_DN.shape[1] - np.argmax(at_DPN[:, :, ::-1], axis=2)

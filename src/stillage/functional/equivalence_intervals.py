@@ -14,7 +14,6 @@ from stillage.errors import DataError
 from stillage.functional.binomial import Interval, check_level
 from stillage.functional.equivalence import (
     END_STEPS,
-    ISOTONIC,
     TIE,
     Equivalence,
     Smoothing,
@@ -30,15 +29,15 @@ from stillage.functional.scored import checked_scores
 from stillage.rng import generator
 from stillage.types import Array
 
-MISRANKED = 3  # canaries ranked wrong below which the limits cover less: benchmarks' rho.py
+MISRANKED = 1.5  # canaries' worth of pairs ranked wrong, below which limits cover less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EquivalenceIntervals:
     """What some near-copies are worth, both readings, with limits.
 
-    flags: of the published reading, of the isotonic one where it has others (with "isotonic "
-    before), and of the limits; names of equivalence.FLAGS.
+    flags: of the published reading, of the isotonic one where it has others ("isotonic_..."), and
+    of the limits; names of equivalence.FLAGS.
     """
 
     published: Equivalence
@@ -79,52 +78,29 @@ def rho_intervals(
     auc_X, auc_DX = resampled_aucs(scores_XC, member_C, resamples, seed)
     smaller = int(min(member_C.sum(), (~member_C).sum()))
     tail = _tail(alpha, smaller)
-    low_PB, high_PB = zip(
-        *(
-            _limits(auc_DX[:, :n], auc_DX[:, n:], smoothing, tail)
-            for smoothing in ("moving_average", "isotonic")
-        ),
-        strict=True,
+    published, isotonic = (
+        _readings(auc_X, auc_DX, n, smoothing, tail) for smoothing in ("moving_average", "isotonic")
     )
     judged = paired_auc_test(scores_XC[n - 1], scores_XC[0], member_C, level).low > 0
-    found = []
-    for point, auc in enumerate(auc_X[n:]):
-        published, isotonic = (
-            exact_duplicate_equivalent(auc_X[:n], float(auc), smoothing=smoothing)
-            for smoothing in ("moving_average", "isotonic")
-        )
-        copies, copies_isotonic = (
-            _interval(one.copies, float(low[point]), float(high[point]), level)
-            for one, low, high in zip((published, isotonic), low_PB, high_PB, strict=True)
-        )
-        own = {
-            "not_judged": not judged,
-            "no_upper_limit": bool(np.isnan([copies.high, copies_isotonic.high]).any()),
-            "saturated": smaller * (1 - auc) < MISRANKED,
-        }
-        others = (ISOTONIC + flag for flag in isotonic.flags if flag not in published.flags)
-        flags = (*published.flags, *others, *(flag for flag, held in own.items() if held))
-        found.append(
-            EquivalenceIntervals(
-                published=published,
-                isotonic=isotonic,
-                copies=copies,
-                rho=_as_rho(copies, n),
-                rho_isotonic=_as_rho(copies_isotonic, n),
-                flags=flags,
-            )
-        )
-    return found
+    of_limits = [
+        (() if judged else ("not_judged",))
+        + (("saturated",) if smaller * (1 - auc) < MISRANKED else ())
+        for auc in auc_X[n:]
+    ]
+    return [
+        _both(one, other, n, level, flags)
+        for one, other, flags in zip(published, isotonic, of_limits, strict=True)
+    ]
 
 
 def resampled_aucs(
     scores_XC: Array, is_member_C: Array, resamples: int, seed: int
 ) -> tuple[Array, Array]:
-    """Compute AUCs of X conditions, and of every draw of canaries: float64[X], float64[D, X].
+    """Compute AUCs of X conditions, and those of every draw of canaries.
 
-    Of a draw with counts a of the members and b of the nonmembers: a' K b / (a' 1 1' b), K_mo = 1
-    where member m is above nonmember o, 1/2 for a tie. Draws depend on the seed and the numbers of
-    canaries alone. Errors as roc_auc.
+    float64[X], float64[D, X]. Of a draw with counts a of the members and b of the nonmembers: a' K
+    b / (a' 1 1' b), K_mo = 1 where member m is above nonmember o, 1/2 for a tie. Draws depend on
+    the seed and the numbers of canaries alone. Errors as roc_auc.
     """
     if resamples < 1:
         raise DataError("Limits need draws.", f"resamples: {resamples}", "Draw 1000 times.")
@@ -137,10 +113,47 @@ def resampled_aucs(
     counts_DO = rng.multinomial(n_out, np.full(n_out, 1 / n_out), size=resamples).astype(np.float64)
     auc_X, auc_DX = np.empty(len(scores_XC)), np.empty((resamples, len(scores_XC)))
     for x, (inside_M, outside_O) in enumerate(zip(inside_XM, outside_XO, strict=True)):
-        above_MO = (np.sign(inside_M[:, None] - outside_O) + 1) / 2
+        above_MO = (inside_M[:, None] > outside_O) + (inside_M[:, None] == outside_O) / 2
         auc_X[x] = above_MO.sum() / (n_in * n_out)
         auc_DX[:, x] = np.einsum("do,do->d", counts_DM @ above_MO, counts_DO) / (n_in * n_out)
     return auc_X, auc_DX
+
+
+def _readings(
+    auc_X: Array, auc_DX: Array, n: int, smoothing: Smoothing, tail: float
+) -> list[tuple[Equivalence, float, float]]:
+    """Read every point off the curve, with limits of copies; the first n AUCs are the curve."""
+    low_P, high_P = _limits(auc_DX[:, :n], auc_DX[:, n:], smoothing, tail)
+    found = []
+    for auc, low, high in zip(auc_X[n:].tolist(), low_P.tolist(), high_P.tolist(), strict=True):
+        one = exact_duplicate_equivalent(auc_X[:n], auc, smoothing=smoothing)
+        found.append((one, min(low, one.copies), max(high, one.copies)))
+    return found
+
+
+def _both(
+    published: tuple[Equivalence, float, float],
+    isotonic: tuple[Equivalence, float, float],
+    n: int,
+    level: float,
+    flags: tuple[str, ...],
+) -> EquivalenceIntervals:
+    """Put both readings of a point together."""
+    copies, other = (
+        Interval(value=one.copies, low=low, high=high if np.isfinite(high) else np.nan, level=level)
+        for one, low, high in (published, isotonic)
+    )
+    own = published[0].flags
+    alone = (flag for flag in isotonic[0].flags if flag not in own)
+    endless = ("no_upper_limit",) if np.isnan([copies.high, other.high]).any() else ()
+    return EquivalenceIntervals(
+        published=published[0],
+        isotonic=isotonic[0],
+        copies=copies,
+        rho=_as_rho(copies, n),
+        rho_isotonic=_as_rho(other, n),
+        flags=(*own, *(f"isotonic_{flag}" for flag in alone), *endless, *flags),
+    )
 
 
 def _limits(phi_DN: Array, phi_DP: Array, smoothing: Smoothing, tail: float) -> tuple[Array, Array]:
@@ -169,12 +182,6 @@ def _tail(alpha: float, n: int) -> float:
     if n < 2:
         return 0.0
     return float(ndtr(-stdtrit(n - 1, 1 - alpha / 2) * np.sqrt(n / (n - 1))))
-
-
-def _interval(value: float, low: float, high: float, level: float) -> Interval:
-    """Put an estimate within its limits; NaN for an upper one without end."""
-    top = max(high, value) if np.isfinite(high) else np.nan
-    return Interval(value=value, low=min(low, value), high=top, level=level)
 
 
 def _as_rho(copies: Interval, n: int) -> Interval:

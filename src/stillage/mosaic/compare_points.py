@@ -11,7 +11,7 @@ import numpy as np
 
 from stillage.functional.binomial import Interval
 from stillage.functional.delong import auc_interval
-from stillage.functional.equivalence import explain
+from stillage.functional.equivalence import FLAGS
 from stillage.functional.equivalence_intervals import EquivalenceIntervals, rho_intervals
 from stillage.mosaic.condition import Condition, Point
 from stillage.mosaic.condition_means import ConditionTables, condition_means, held_canaries
@@ -136,8 +136,8 @@ def point_results(table: pa.Table, base: Result) -> list[Result]:
                 of_attack = replace(
                     one,
                     attack=row["attack"],
-                    reason=" ".join(explain(flag) for flag in flags if flag in NO_VALUE),
-                    note=" ".join(explain(flag) for flag in flags if flag not in NO_VALUE),
+                    reason=" ".join(FLAGS[flag] for flag in flags if flag in NO_VALUE),
+                    note=" ".join(FLAGS[flag] for flag in flags if flag not in NO_VALUE),
                 )
                 results.append(
                     measured_row(of_attack, metric, _limits(row, column, base.level), unit=unit)

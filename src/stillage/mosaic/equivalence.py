@@ -7,7 +7,6 @@ from stillage.functional.equivalence import (
     Equivalence,
     Smoothing,
     exact_duplicate_equivalent,
-    explain,
 )
 from stillage.functional.equivalence_intervals import EquivalenceIntervals, rho_intervals
 
@@ -17,6 +16,5 @@ __all__ = [
     "EquivalenceIntervals",
     "Smoothing",
     "exact_duplicate_equivalent",
-    "explain",
     "rho_intervals",
 ]
