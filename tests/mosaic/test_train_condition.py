@@ -50,7 +50,7 @@ def test_the_monitor_is_heard_and_changes_nothing(case: SimpleNamespace, tmp_pat
     assert same_weights(watched, trained(case, tmp_path / "b", None))
     found = monitor_table(tmp_path / "a").to_pylist()
     steps = json.loads((tmp_path / "a" / "summary.json").read_text())["steps"]
-    assert [row["step"] for row in found] == [*range(10, steps, 10), steps]
+    assert [row["step"] for row in found] == [*range(0, steps, 10), steps]
     told = [(facts["step"], facts[MONITORED]) for facts in heard if MONITORED in facts]
     assert told == [(row["step"], row["auc"]) for row in found]
     scores = score_canaries(watched, case.canaries, ["loss"], ScoreSettings(), {})

@@ -80,6 +80,8 @@ class Loop:
         saved = time.monotonic()
         if self.state.step == 0 and self.plan.validates_after(0, last=self.is_over):
             self.validate()
+        if self.state.step == 0:
+            self.monitor()
         while not self.is_over:
             self.step()
             if self.plan.validates_after(self.state.step, last=self.is_over):

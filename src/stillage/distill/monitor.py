@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monitor:
-    """What is measured every so many steps, and after the last.
+    """What is measured at the start, every so many steps, and after the last.
 
     measure(model) gets the student in eval mode, without gradients, on the first process alone. Its
     numbers go into metrics.jsonl and to the report, as a validation's do; what decides a training
@@ -20,8 +20,8 @@ class Monitor:
     """
 
     measure: Callable[[PreTrainedModel], Mapping[str, float]]
-    every: int = 0  # steps; 0: after the last alone
+    every: int = 0  # steps; 0: after the last step alone
 
     def is_due(self, done: int, *, last: bool) -> bool:
-        """Whether `done` steps are followed by a measurement."""
+        """Whether `done` steps, or none, are followed by a measurement."""
         return last or (self.every > 0 and done % self.every == 0)

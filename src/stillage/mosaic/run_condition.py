@@ -21,7 +21,7 @@ class ConditionTask:
     documents: Sequence[Array]  # ids, the copies in their places
     passes: Passes
     measured: Measured
-    monitor_every: int = 0  # steps between two AUCs on the way; 0: at the end alone
+    monitor_every: int = 0  # steps between two AUCs, from 0; 0: at the end alone
     keeps_model: bool = False  # e.g. as a teacher; otherwise its weights are removed
 
 
