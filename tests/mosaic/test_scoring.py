@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -130,6 +131,26 @@ def test_a_reference_with_another_tokenizer_reads_the_text(case: SimpleNamespace
         assert score == pytest.approx(apart / len(text[first:]), rel=1e-4, abs=1e-6)
     with pytest.raises(ConfigError, match="reference cannot score these canaries"):
         score_canaries(target, case.canaries, ["reference"], ScoreSettings(), {"reference": other})
+
+
+def test_what_a_reference_says_is_kept_and_what_the_target_says_is_not(
+    case: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stillage.models import query
+
+    target, other = readers(case)
+    asked: list[object] = []
+    read = query.read
+    monkeypatch.setattr(
+        query, "read", lambda model, batch: asked.append(model) or read(model, batch)
+    )
+    settings = ScoreSettings(cache=tmp_path)
+    first, again = (
+        score_canaries(target, case.canaries, ["reference"], settings, {"reference": other})
+        for _ in range(2)
+    )
+    assert first.equals(again)
+    assert asked.count(other.model) == 1 and asked.count(target.model) == 2
 
 
 def test_what_cannot_be_had_is_refused_by_name(case: SimpleNamespace) -> None:

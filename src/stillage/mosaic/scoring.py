@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.audit.attack_settings import attacks_of
@@ -39,6 +40,9 @@ class ScoreSettings:
     seed: int = 0
     masked: Masked | None = None  # writes neighbours
     public: tuple[str, ...] = ()  # texts without canaries, in which dc_pdd counts tokens
+    cache: Path | None = None
+    """Folder where neighbours, and what models other than the target say, are kept by content: all
+    conditions of a run ask the same reference."""
 
     @property
     def lacking(self) -> set[Transform]:
@@ -191,7 +195,13 @@ def gather(
             top_k=audit.neighbour_top_k,
             seed=settings.seed,
         )
-        near = neighbours(settings.masked, records, swaps, batch_tokens=audit.batch_tokens)
+        near = neighbours(
+            settings.masked,
+            records,
+            swaps,
+            cache=settings.cache,
+            batch_tokens=audit.batch_tokens,
+        )
     prefixes = draw_prefixes(
         records,
         parts,
@@ -221,13 +231,16 @@ def scoring_model(
 ) -> ScoringModel:
     """Prepare a model to be asked: by the canaries' ids where its tokenizer is theirs."""
     from stillage.corpus.tokenizers import rules_hash
+    from stillage.models.identity import model_hash
 
+    cache = None if reader is target else settings.cache
     same = rules_hash(reader.tokenizer) == rules_hash(target.tokenizer)
     return ScoringModel(
         model=reader.model,
         tokenizer=reader.tokenizer,
         encode=encoder(canaries if same else None, reader.tokenizer, spans=spans),
-        key="",
+        key="" if cache is None else model_hash(reader.model),
+        cache=cache,
         batch_tokens=settings.audit.batch_tokens,
     )
 
