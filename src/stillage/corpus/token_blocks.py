@@ -119,9 +119,14 @@ def open_blocks(path: Path, *, tokenizer: str = "") -> Blocks:
 
 
 def block_example(blocks: Blocks, number: int) -> Example:
-    """A block as an example: all is trained but the first, which nothing predicts."""
-    ids_T = blocks.blocks_NT[number].astype(np.int32)
-    return Example(record_id=f"block-{number}", ids_T=ids_T, response_T=np.arange(len(ids_T)) > 0)
+    """A block as an example (`all_trained`)."""
+    return all_trained(f"block-{number}", blocks.blocks_NT[number])
+
+
+def all_trained(record_id: str, ids_T: Array) -> Example:
+    """Plain text as an example: all is trained but the first, which nothing predicts."""
+    response_T = np.arange(len(ids_T)) > 0
+    return Example(record_id=record_id, ids_T=ids_T.astype(np.int32), response_T=response_T)
 
 
 def block_numbers(step: int, batch_size: int, count: int, seed: int) -> Array:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from stillage.corpus.token_blocks import all_trained
 from stillage.corpus.tokenizers import end_id, first_ids
 from stillage.data.chat_templates import AUTO, chosen_template
 from stillage.data.templates import Prompt, lay_out
@@ -123,6 +124,23 @@ def make_examples(
         context_tokens=context_tokens,
         what=what,
     ).examples
+
+
+def text_examples(
+    texts: Sequence[str], names: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> list[Example]:
+    """Encode each text alone, without BOS and EOS; all is scored but its first token.
+
+    names: record ids. Needs a fast tokenizer.
+    """
+    examples = []
+    for name, (ids, offsets) in zip(names, _encode(texts, tokenizer, False), strict=True):
+        bounds_N = _bounds(offsets, 0)[1:-1]  # those of the scored tokens
+        bounds_N[-1:] = END
+        examples.append(
+            replace(all_trained(name, np.array(ids, np.int32)), span=Span(bounds_N=bounds_N))
+        )
+    return examples
 
 
 def encode_prompts(

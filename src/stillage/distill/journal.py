@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -85,6 +85,15 @@ class Journal:
         rouge = "" if rouge_l is None else f"  ROUGE-L {rouge_l:.4f}"
         where = f"step {step}/{self.total}  epoch {epoch:g}"
         self.say(f"{where}  validation loss {loss:.4f} nats per token{rouge}")
+
+    def monitored(self, step: int, epoch: float, numbers: Mapping[str, float]) -> None:
+        """Write down what a monitor measured."""
+        entry = {"step": step, "epoch": epoch, **numbers}
+        self.record(entry)
+        if self.report is not None:
+            self.report({**entry, "total": self.total})
+        words = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+        self.say(f"step {step}/{self.total}  epoch {epoch:g}  {words}")
 
     def flush(self) -> None:
         """Bring metrics to the disk before the checkpoint that counts on them."""

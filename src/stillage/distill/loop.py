@@ -31,7 +31,7 @@ from stillage.distill.step_texts import StepTexts
 from stillage.distill.training_plan import Plan
 from stillage.distill.validation import validation_loss, validation_rouge_l
 from stillage.errors import Interrupted, ModelError
-from stillage.models.decoder import read
+from stillage.models.decoder import evaluating, read
 from stillage.models.load import save_model
 from stillage.models.padding import collate, collate_packed
 from stillage.rng import derive
@@ -80,10 +80,13 @@ class Loop:
         saved = time.monotonic()
         if self.state.step == 0 and self.plan.validates_after(0, last=self.is_over):
             self.validate()
+        if self.state.step == 0:
+            self.monitor()
         while not self.is_over:
             self.step()
             if self.plan.validates_after(self.state.step, last=self.is_over):
                 self.validate()
+            self.monitor()
             if self.is_over:
                 break
             stop = self.context.agreed(self.plan.should_stop())
@@ -226,6 +229,16 @@ class Loop:
         step = state.step
         name = f"epoch{epoch:g}_step{step}_loss{loss:.4f}{rouge}"
         self.keep(checkpoint.Best(step=step, loss=loss, rouge_l=rouge_l, folder=name, files={}))
+
+    @torch.no_grad()
+    def monitor(self) -> None:
+        """Write down what the monitor measures, if it is time to; nothing else changes."""
+        monitor, step, student = self.plan.monitor, self.state.step, self.objective.student
+        if self.journal is None or monitor is None or not monitor.is_due(step, last=self.is_over):
+            return
+        with evaluating(student):
+            numbers = monitor.measure(student)
+        self.journal.monitored(step, round(step / self.plan.per_epoch, 4), numbers)
 
     def keep(self, weights: checkpoint.Best) -> None:
         """Save the weights of a validation if they are among those to keep."""

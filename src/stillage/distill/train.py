@@ -13,6 +13,7 @@ from stillage.distill.generation import GenerationContext, generation_context
 from stillage.distill.journal import Journal, Report
 from stillage.distill.loop import Loop
 from stillage.distill.model_setup import prepare_models
+from stillage.distill.monitor import Monitor
 from stillage.distill.objective import Objective
 from stillage.distill.optimiser import adamw
 from stillage.distill.outputs import Summary, finished_training, summarised, write_outputs
@@ -33,6 +34,7 @@ def train(
     *,
     should_stop: Callable[[], bool] = lambda: False,
     report: Report | None = None,
+    monitor: Monitor | None = None,
 ) -> Summary:
     """Train the task's student, and write its model, tables and logs into the folder.
 
@@ -45,7 +47,8 @@ def train(
         should_stop: asked after every step; once true, a checkpoint is written and Interrupted
             raised; the same call then continues, bit-identically on one device.
         report: gets a dict after each step (step, total, epoch, loss, each term, lr, grad_norm,
-            tokens_per_s, eta_s) and validation (step, total, epoch, validation_loss).
+            tokens_per_s, eta_s) and validation (step, total, epoch, validation_loss) and measurement of the monitor.
+        monitor: numbers of the student to write down on the way; they decide nothing.
 
     Raises DataError, ModelError, ConfigError, CapabilityError for bad input, CheckpointError for a
     folder of another training, ModelError, with step and records, for a loss or gradient that is
@@ -73,6 +76,7 @@ def train(
         folder=folder,
         identity={**identity, "steps": total, "texts": fingerprint(texts)},
         should_stop=should_stop,
+        monitor=monitor,
     )
     loop = started(plan, context, report)
     try:

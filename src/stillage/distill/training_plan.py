@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stillage.distill.batches import records_of_step, steps_per_epoch
+from stillage.distill.monitor import Monitor
 from stillage.distill.task import TrainingTask
 from stillage.run.config import TrainConfig
 from stillage.types import Example
@@ -25,6 +26,7 @@ class Plan:
     folder: Path
     identity: dict[str, Any]  # what a checkpoint must agree with
     should_stop: Callable[[], bool]
+    monitor: Monitor | None = None
 
     @property
     def options(self) -> TrainConfig:
