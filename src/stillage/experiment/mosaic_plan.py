@@ -39,6 +39,7 @@ from stillage.mosaic.asked import Asked, conditions_of, teacher_of
 from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.kinds import Kind, Paraphrase, Scanned
 from stillage.mosaic.names import condition_name
+from stillage.mosaic.writer import is_address
 from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.parse import to_plain
 from stillage.run.stages import Stage
@@ -211,7 +212,11 @@ def variations_stage(context: Context, kind: Kind, arm: Arm, count: int) -> Stag
     masked = (MASKED,) if needs_masked(kind) else ()
     outside: dict[str, str] = {}
     if isinstance(kind, Paraphrase):
-        outside = {} if is_address(kind.writer) else outside_model(ModelConfig(path=kind.writer))
+        outside = (
+            {}
+            if is_address(kind.writer)
+            else outside_model(ModelConfig(path=kind.writer, revision=kind.writer_revision))
+        )
     elif isinstance(kind, Scanned):
         outside = outside_folder(kind.scan)
     return Stage(
@@ -240,11 +245,6 @@ def train_key(options: TrainConfig) -> dict[str, Any]:
     """Return the settings of a training, less those that change no result."""
     plain = as_plain(options)
     return {name: value for name, value in plain.items() if name not in NOT_DECIDING}
-
-
-def is_address(writer: str) -> bool:
-    """Tell whether a writer is an endpoint, not a model here."""
-    return writer.startswith(("http://", "https://"))
 
 
 def condition_stage(

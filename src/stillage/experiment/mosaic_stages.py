@@ -38,13 +38,15 @@ from stillage.experiment.mosaic_models import names_of
 from stillage.experiment.train_stage import reporting
 from stillage.mosaic.asked import teacher_of
 from stillage.mosaic.condition import Arm, Condition
-from stillage.mosaic.kinds import Kind, Scanned
+from stillage.mosaic.kinds import Kind, Paraphrase, Scanned
 from stillage.mosaic.names import condition_name
 from stillage.run.config import ModelConfig, TrainConfig
 from stillage.run.folder import read_table, remove, write_json, write_table
 from stillage.run.parse import to_plain
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from stillage.experiment.context import Context
     from stillage.mosaic.measured import Measured
     from stillage.mosaic.train_condition import Watch
@@ -167,30 +169,53 @@ def make_masked(context: Context, folder: Path) -> None:
 
 
 def make_variations(context: Context, kind: Kind, arm: Arm, count: int, folder: Path) -> None:
-    """Make the near-copies of a kind."""
-    from stillage.mosaic.kinds import Paraphrase
-    from stillage.mosaic.paraphrase import paraphrased
+    """Make the near-copies of a kind, of the members."""
     from stillage.mosaic.variations import make_variations as made
 
     use_threads(context)
-    canaries, tokenizer = canaries_in(context, arm), tokenizer_in(context)
-    seed = context.config.seed
+    members = members_in(context, arm)
     if isinstance(kind, Paraphrase):
-        progress = progress_of(context, folder.name, "rephrasing {} canaries")
-        table = paraphrased(
-            canaries,
+        table = rephrased(context, members, kind, count, folder)
+    else:
+        table = made(
+            members["ids"].to_pylist(),
             kind,
             count=count,
-            seed=seed,
-            tokenizer=tokenizer,
-            keep=folder,
-            progress=progress,
+            seed=context.config.seed,
+            tokenizer=tokenizer_in(context),
+            masked=masked_in(context) if needs_masked(kind) else None,
+        )
+    write_table(folder / VARIATIONS_FILE, table)
+
+
+def members_in(context: Context, arm: Arm) -> pa.Table:
+    """Read the canaries of an arm that are injected: the first of the table."""
+    canaries = canaries_in(context, arm)
+    count = canaries["role"].to_pylist().count("member")
+    members = canaries.slice(0, count)
+    assert members["canary"].to_pylist() == list(range(count)), "members come first, from 0"
+    return members
+
+
+def rephrased(
+    context: Context, members: pa.Table, kind: Paraphrase, count: int, folder: Path
+) -> pa.Table:
+    """Have members rephrased; answers are kept in the run's cache, whatever stops the stage."""
+    from stillage.mosaic.paraphrase import Asking, paraphrases
+    from stillage.mosaic.variations import with_distances
+
+    texts = dict(zip(members["canary"].to_pylist(), members["text"].to_pylist(), strict=True))
+    with context.stop.deferred():
+        table = paraphrases(
+            texts,
+            kind,
+            Asking(count=count, seed=context.config.seed),
+            tokenizer=tokenizer_in(context),
+            keep=context.cache / "paraphrases",
+            progress=progress_of(context, folder.name, "written {} paraphrases"),
             should_stop=context.stop,
         )
-    else:
-        masked = masked_in(context) if needs_masked(kind) else None
-        table = made(canaries, kind, count=count, seed=seed, tokenizer=tokenizer, masked=masked)
-    write_table(folder / VARIATIONS_FILE, table)
+    return with_distances(table, members["ids"].to_pylist())
 
 
 def measured(context: Context, condition: Condition) -> Measured:

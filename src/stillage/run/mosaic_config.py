@@ -99,6 +99,8 @@ class MosaicConfig:
     writer: str = ""
     """Who paraphrases: a folder or hub id of an instruct model, or the http address of an
     OpenAI-compatible endpoint."""
+    writer_revision: str = ""
+    """Commit of the writer's hub id."""
     writer_model: str = ""
     """Name of the model at the endpoint; the key is read from STILLAGE_ENDPOINT_KEY."""
     resamples: int = 1000

@@ -20,6 +20,10 @@ class Paraphrases:
     """Temperature of the sampling."""
     top_p: float = 0.9
     """Nucleus sampling; 1: off."""
+    canaries: int = 0
+    """Only the first so many members are rephrased, and injected; 0: all. Writing takes long."""
+    copies: int = 0
+    """Copies at full dose; 0: mosaic.copies."""
 
 
 def points(params: Paraphrases, config: Config) -> Sequence[Point]:
@@ -35,10 +39,12 @@ def points(params: Paraphrases, config: Config) -> Sequence[Point]:
     kind = Paraphrase(
         writer=mosaic.writer,
         writer_model=mosaic.writer_model,
+        writer_revision=mosaic.writer_revision,
+        canaries=params.canaries,
         sampling_temperature=params.sampling_temperature,
         top_p=params.top_p,
     )
-    return [Point(condition=near_copies(kind, mosaic.copies), label="paraphrases")]
+    return [Point(condition=near_copies(kind, params.copies or mosaic.copies), label="paraphrases")]
 
 
 PARAPHRASE = Experiment(
