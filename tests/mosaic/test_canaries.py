@@ -309,13 +309,17 @@ def test_a_generator_that_does_not_get_on_is_given_up_with_counts() -> None:
     assert "max_jaccard" in caught.value.fix and "tries (now 2)" in caught.value.fix
 
 
-def test_a_tokenizer_that_cannot_give_back_its_texts_is_said_to_be_at_fault() -> None:
+@pytest.mark.parametrize("buckets", [(), (1.0, 1e9)])
+def test_a_tokenizer_that_cannot_give_back_its_texts_is_said_to_be_at_fault(
+    buckets: tuple[float, ...],
+) -> None:
     from tokenizers import normalizers
 
     own, lossy = byte_level(), byte_level()
     lossy.backend_tokenizer.normalizer = normalizers.Replace("e", "the")  # grows at every encoding
     with pytest.raises(ModelError) as caught:
-        make_canaries(random_model(own), own, lossy, dataclasses.replace(FEW, tries=2), seed=1)
+        options = dataclasses.replace(FEW, tries=2, buckets=buckets)
+        make_canaries(random_model(own), own, lossy, options, seed=1)
     assert CHANGED in caught.value.values and "tokenizer" in caught.value.fix
 
 

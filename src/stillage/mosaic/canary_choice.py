@@ -27,8 +27,8 @@ ADVICE = {
     BROKEN: "lower sampling_temperature or set top_k: what it writes is no text",
     CHANGED: "take a tokenizer that gives back what it has decoded (a lossless one), or another "
     "generator",
-    OUTSIDE: "set buckets around the perplexities that it has",
-    FULL: "set buckets that are equally common",
+    OUTSIDE: "set buckets around the perplexities that it writes, or another sampling_temperature",
+    FULL: "set buckets that are equally common in what it writes, or another sampling_temperature",
     SIMILAR: "raise max_jaccard, sampling_temperature or top_k, or lower the length",
 }
 """Reason -> what to change where it is the most frequent one."""
@@ -72,9 +72,13 @@ class Selection:
 
     def to_write(self) -> int:
         """How many texts to write at once: what is likely needed, and a few more."""
-        missing = self.wanted - len(self.kept)
-        rate = len(self.kept) / self.written if self.kept else 1.0 / (1 + self.written)
-        return min(MOST_AT_ONCE, int(1.1 * missing / rate) + 4)
+        each = self.wanted // self.buckets
+        texts = [  # for the rest of each bucket, at the rate that it has filled so far
+            (each - self.filled[bucket]) * (1 + self.written) / (1 + self.filled[bucket])
+            for bucket in range(self.buckets)
+        ]
+        needed = max(self.wanted - len(self.kept), *texts)
+        return min(MOST_AT_ONCE, int(1.1 * needed) + 4)
 
     def take(self, candidate: Candidate, perplexity: float | None) -> None:
         """Keep or reject the next text. ModelError where it was one too many."""
@@ -126,11 +130,12 @@ class Selection:
         reasons = [f"{count} {reason}" for reason, count in self.rejected.most_common()]
         values = f"kept: {len(self.kept)} of {self.wanted}, of {self.written} texts written; "
         values += f"rejected: {listed(reasons)}"
-        tries = f"or raise tries (now {self.options.tries})"
-        if not self.options.buckets:
+        reason = self.rejected.most_common(1)[0][0]
+        advice = f"{ADVICE[reason]}; or raise tries (now {self.options.tries})."
+        advice = advice[0].upper() + advice[1:]
+        if not self.options.buckets or reason not in (OUTSIDE, FULL):
             what = "The generator writes too few texts that can be canaries."
-            advice = ADVICE[self.rejected.most_common(1)[0][0]]
-            return ModelError(what, values, f"{advice[0].upper()}{advice[1:]}; {tries}.")
+            return ModelError(what, values, advice)
         low, high = self.options.buckets[bucket : bucket + 2]
         what = f"The bucket of perplexity {low:g} to {high:g} does not fill: "
         what += f"{self.filled[bucket]} of {each} canaries."
@@ -138,8 +143,7 @@ class Selection:
             shares = np.quantile(self.seen, (0.05, 0.5, 0.95))
             values += "; perplexities (5 %, half, 95 %): "
             values += ", ".join(f"{share:.4g}" for share in shares)
-        advice = "Set buckets within what it writes, or another sampling_temperature"
-        return ModelError(what, values, f"{advice}; {tries}.")
+        return ModelError(what, values, advice)
 
     def telling(self, progress: Done | None, many: int) -> Done | None:
         """Turn the progress of writing `many` texts into that of canaries kept."""
