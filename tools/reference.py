@@ -20,8 +20,9 @@ import tables as run_tables
 from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 from stillage.audit.blind import BLIND
 from stillage.cli import VERBS
-from stillage.cli.corpus import ACTIONS
+from stillage.cli.corpus import ACTIONS as CORPUS_ACTIONS
 from stillage.cli.ls import list_attacks
+from stillage.cli.mosaic import ACTIONS as MOSAIC_ACTIONS
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS
 from stillage.functional.divergence import DIVERGENCES
@@ -145,19 +146,23 @@ def settings() -> str:
         "## Short names",
         short,
         *groups,
-        "## Actions of stillage corpus",
-        "`stillage corpus ACTION --help` shows these; they stand in no config.",
-        *map(action_settings, ACTIONS),
+        *actions("corpus", CORPUS_ACTIONS),
+        *actions("mosaic", MOSAIC_ACTIONS),
     )
 
 
-def action_settings(action: str) -> str:
-    """Describe one action of `stillage corpus`: how it is called, and its flags."""
-    module = importlib.import_module(f"stillage.cli.corpus_{action}")
-    call = f"`stillage corpus {action} {' '.join(module.NAMES)} ...`"
-    about = ACTIONS[action].partition(": ")[2]
-    rows = settings_table(setting_rows(module.SETTINGS()))
-    return f"### corpus {action}\n\n{call}: {about}.\n\n{rows}"
+def actions(verb: str, known: Mapping[str, str]) -> list[str]:
+    """Describe the actions of a verb: how each is called, and its flags."""
+    parts = [
+        f"## Actions of stillage {verb}",
+        f"`stillage {verb} ACTION --help` shows these; they stand in no config.",
+    ]
+    for action, text in known.items():
+        module = importlib.import_module(f"stillage.cli.{verb}_{action}")
+        call = f"`stillage {verb} {action} {' '.join(module.NAMES)} ...`"
+        about, rows = text.partition(": ")[2], settings_table(setting_rows(module.SETTINGS()))
+        parts.append(f"### {verb} {action}\n\n{call}: {about}.\n\n{rows}")
+    return parts
 
 
 def tables() -> str:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from make_shards import make_shards
 
-from stillage.cli import corpus as corpus_verb
-from stillage.cli import main
+from stillage.cli import actions, main
 from stillage.corpus.shard_index import index_shards
 from stillage.corpus.token_file import HEADER
 
@@ -43,7 +42,7 @@ def test_what_the_system_refuses_is_three_lines(
     def refused(*_: object) -> None:
         raise OSError(number, os.strerror(number), "there")
 
-    monkeypatch.setattr(corpus_verb, "read_paths", refused)
+    monkeypatch.setattr(actions, "read_paths", refused)
     assert main(["corpus", "index", str(tmp_path)]) == 2
     assert f"there: {os.strerror(number)}" in capsys.readouterr().err
 

@@ -14,6 +14,7 @@ from stillage.cli import SAME_AS, VERBS
 from stillage.cli.compare_runs import Comparison
 from stillage.cli.corpus import ACTIONS as CORPUS_ACTIONS
 from stillage.cli.generate_text import Ask
+from stillage.cli.mosaic import ACTIONS as MOSAIC_ACTIONS
 from stillage.cli.plain_text import ACTIONS
 from stillage.face.evaluation import Matrix
 from stillage.run.flags import ALIASES, SWEEP, from_flags, setting_kinds
@@ -43,11 +44,12 @@ def spans(page: str) -> list[str]:
 
 def known_flags() -> set[str]:
     """Every flag of every verb, in the spelling of the docs."""
-    modules = (f"stillage.cli.corpus_{name}" for name in CORPUS_ACTIONS)
-    corpus = [importlib.import_module(one).SETTINGS for one in modules if find_spec(one)]
+    verbs = {"corpus": CORPUS_ACTIONS, "mosaic": MOSAIC_ACTIONS}
+    modules = (f"stillage.cli.{verb}_{name}" for verb, names in verbs.items() for name in names)
+    actions = [importlib.import_module(one).SETTINGS for one in modules if find_spec(one)]
     own = {
         field.name
-        for kind in (Comparison, Matrix, Ask, *corpus, *(kind for _, kind, _ in ACTIONS.values()))
+        for kind in (Comparison, Matrix, Ask, *actions, *(kind for _, kind, _ in ACTIONS.values()))
         for field in dataclasses.fields(kind)
     }
     groups = {name.rsplit(".", 1)[0] for name in setting_kinds() if "." in name}

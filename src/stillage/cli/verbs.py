@@ -14,6 +14,10 @@ VERBS = {
         "corpus",
         "what is in a corpus: exact repeats and near-duplicates, none missed",
     ),
+    "mosaic": (
+        "mosaic",
+        "what near-copies in training data are worth to a model: books, canaries",
+    ),
     "report": ("runs", "write the report of a finished RUN or SWEEP again; trains nothing"),
     "compare": (
         "compare_runs",
@@ -29,6 +33,6 @@ VERBS = {
 
 A module has main(verb, words); and help_text(verb, words), or USAGE and the class SETTINGS."""
 
-ONE_PROCESS = ("corpus", "compare", "export", "generate", "convert", "ls", "doctor")
+ONE_PROCESS = ("corpus", "mosaic", "compare", "export", "generate", "convert", "ls", "doctor")
 """What the first process does alone, where several are started."""
 SAME_AS = {"distil": "distill"}

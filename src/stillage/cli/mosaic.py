@@ -1,0 +1,27 @@
+"""`stillage mosaic ACTION ...`: what near-copies in training data are worth to a model."""
+
+from __future__ import annotations
+
+from stillage.cli.actions import actions_help, do_action
+
+USAGE = """usage: stillage mosaic ACTION ...
+
+{actions}
+
+stillage mosaic ACTION --help shows the settings of one."""
+
+ACTIONS = {
+    "books": "SOURCE OUT.parquet: documents, and which of them are to hold canaries",
+    "canaries": "MODEL OUT.parquet: texts that a model writes, to be injected or kept apart",
+}
+"""Action -> what it takes and does, as in `cli/actions.py`."""
+
+
+def help_text(verb: str, words: list[str]) -> str:
+    """Return how the actions are called, or one action and its settings."""
+    return actions_help(verb, words, ACTIONS, USAGE)
+
+
+def main(verb: str, words: list[str]) -> int:
+    """Do one action. words: what follows `mosaic`."""
+    return do_action(verb, words, ACTIONS, USAGE)

@@ -1,0 +1,77 @@
+"""`stillage mosaic books SOURCE OUT`: documents, and which of them hold canaries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from stillage.errors import ConfigError
+
+NAMES = ("SOURCE", "OUT.parquet")
+SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class BooksFlags:
+    """What `books SOURCE OUT` takes besides."""
+
+    hosts: int = 1
+    """How many documents are to hold canaries, drawn by the seed."""
+    titles: str = ""
+    """Those that are to, instead: a text file with a title a line, or `published`: the 100 books of
+    the published study."""
+    seed: int = 1
+    """Decides the draw."""
+    revision: str = ""
+    """Commit of a hub id: 40 hexadecimal digits."""
+    text_column: str = "text"
+    """Column of the text, where documents are rows."""
+    title_column: str = ""
+    """Column of the title; empty: book_title or title, where there is one. A file's is its name."""
+    max_documents: int = 0
+    """Keep so many documents at most: those that hold canaries, and the first others; 0: all."""
+
+
+SETTINGS = BooksFlags
+
+
+def main(paths: list[str], chosen: BooksFlags) -> int:
+    """Choose the documents, write them, and say which are to hold canaries."""
+    from stillage.cli.board import Board
+    from stillage.cli.stoppable import stoppable
+    from stillage.mosaic.books import BookRules, choose_books
+    from stillage.mosaic.titles import read_titles
+    from stillage.run.folder import write_table
+    from stillage.run.stop import watch_signals
+
+    source, out = paths[0], table_path(paths[1])
+    rules = BookRules(
+        hosts=chosen.hosts,
+        titles=read_titles(chosen.titles),
+        text_column=chosen.text_column,
+        title_column=chosen.title_column,
+        max_documents=chosen.max_documents,
+        revision=chosen.revision,
+    )
+    with watch_signals() as stop, Board() as board:
+        tell = partial(stoppable(board, stop), "books")
+        table = choose_books(source, rules, seed=chosen.seed, progress=tell)
+        write_table(out, table, table.schema.metadata)
+    books = zip(table["title"].to_pylist(), table["is_host"].to_pylist(), strict=True)
+    hosts = [title for title, is_host in books if is_host]
+    how = "by title" if rules.titles else f"drawn by seed {chosen.seed}"
+    print(f"{table.num_rows} documents, of which {len(hosts)} are to hold canaries ({how}):")
+    print("\n".join(f"  {title}" for title in hosts[:SHOWN]))
+    if len(hosts) > SHOWN:
+        print(f"  and {len(hosts) - SHOWN} more")
+    print(f"written: {out}")
+    return 0
+
+
+def table_path(given: str) -> Path:
+    """The place of a table. ConfigError for another name."""
+    if Path(given).suffix != ".parquet":
+        fix = f"Name it e.g. {Path(given).with_suffix('.parquet')}."
+        raise ConfigError("The output is a table.", f"given: {given}", fix)
+    return Path(given)

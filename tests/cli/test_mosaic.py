@@ -1,0 +1,184 @@
+"""`stillage mosaic books` and `canaries` as a user calls them."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from stillage.cli import main
+from stillage.cli.mosaic import ACTIONS
+from stillage.cli.mosaic_canaries import CanariesFlags, options_of, watching
+from stillage.models.load import load_model, save_model
+from stillage.mosaic import canaries
+from stillage.mosaic.canaries import about_canaries, read_canaries
+from stillage.run.config import ModelConfig
+from stillage.run.folder import read_table
+from stillage.run.mosaic_config import CanaryConfig
+from stillage.run.setting_texts import field_texts
+
+Printed = pytest.CaptureFixture[str]
+FEW = ["--members", "3", "--nonmembers", "2", "--length", "6", "--max-jaccard", "1"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that writes the letters a and b."""
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE({"<end>": 0, "a": 1, "b": 2, "c": 3}, []))
+    inner.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<end>")
+    made = load_model(ModelConfig(layers=1, width=8, heads=1, context=32), vocab_size=4, seed=1)
+    with torch.no_grad():  # it rarely ends
+        made.transformer.ln_f.bias.fill_(1.0)  # pyright: ignore
+        made.transformer.wte.weight[0] = -0.5  # pyright: ignore
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_model(made, tokenizer, folder)
+    return str(folder)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> str:
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    for name in ("omoo", "mardi", "typee"):
+        (folder / f"{name}.txt").write_text(name)
+    return str(folder)
+
+
+def test_canaries_are_written_and_what_was_rejected_is_said(
+    model: str, tmp_path: Path, capsys: Printed
+) -> None:
+    out = tmp_path / "new" / "c.parquet"
+    assert main(["mosaic", "canaries", model, str(out), *FEW, "--top-k", "3", "--seed", "5"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    table = read_canaries(out)
+    about = about_canaries(table)
+    assert told[0] == f"3 members and 2 nonmembers of 6 tokens, of {about['written']} texts"
+    assert told[1] == "rejected: " + (
+        ", ".join(f"{n} {why}" for why, n in about["rejected"].items()) or "none"
+    )
+    assert told[2].startswith("perplexity (least, quartiles, most): ")
+    assert told[-1] == f"written: {out}"
+    assert about["sampling"]["top_k"] == 3 and about["seed"] == 5 and table.num_rows == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["MODEL", "c.json"], "Name it e.g. c.parquet"),
+        (["MODEL", "c.parquet", "--members", "0"], "members 0, wanted >= 1"),
+        (["MODEL", "c.parquet", "--members", "-1"], "members -1, wanted >= 1"),
+        (["MODEL", "c.parquet", "--buckets", "9", "2"], "each larger than the one before"),
+        (["MODEL", "c.parquet", "--length", "32"], "context: 32 tokens"),
+        (["MODEL", "c.parquet", *FEW, "--max-jaccard", "0", "--tries", "1"], "too similar"),
+        (["MODEL", "c.parquet", "--tokenizer", "nowhere"], "nowhere"),
+        (["nowhere", "c.parquet"], "nowhere"),
+        (["MODEL"], "canaries takes MODEL and OUT.parquet"),
+    ],
+)
+def test_what_cannot_be_written_is_three_lines(
+    model: str,
+    given: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Printed,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["mosaic", "canaries", *(model if one == "MODEL" else one for one in given)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert said in " ".join(lines) and len(lines) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_ends_the_writing_and_leaves_nothing(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.setattr(
+        canaries, "make_canaries", lambda *args, **kw: signal.raise_signal(signal.SIGINT)
+    )
+    assert main(["mosaic", "canaries", model, str(tmp_path / "c.parquet"), *FEW]) == 130
+    assert list(tmp_path.iterdir()) == [] and "stopped" in capsys.readouterr().err
+
+
+def test_the_flags_are_the_settings_of_a_config() -> None:
+    ours, theirs = field_texts(CanariesFlags), field_texts(CanaryConfig)
+    usual, flags = CanaryConfig(), CanariesFlags()
+    names = {entry.name for entry in dataclasses.fields(CanaryConfig)} - {"generator"}
+    assert names < ours.keys()
+    assert {name for name in names if ours[name] != theirs[name]} == {"revision"}
+    assert options_of("", flags) == usual
+    assert options_of("m", dataclasses.replace(flags, buckets=(1.0, 2.0))) == CanaryConfig(
+        generator="m", buckets=(1.0, 2.0)
+    )
+
+
+def test_progress_is_shown_as_canaries_with_the_time_left() -> None:
+    from stillage.cli.board import facts_in_words
+
+    shown: list[str] = []
+    done = watching(lambda name, facts: shown.append(f"{name}: {facts_in_words(facts)}"))
+    done(0, 8, 0.0)
+    done(3, 8, 0.4)
+    assert shown[0] == "canaries: 0 of 8 canaries, 0 %"
+    assert shown[1] == "canaries: 3 of 8 canaries, 40 %, 0:00 left"
+
+
+def test_books_are_written_and_the_hosts_are_named(
+    shelf: str, tmp_path: Path, capsys: Printed
+) -> None:
+    out, titles = tmp_path / "b.parquet", tmp_path / "titles.txt"
+    titles.write_text("omoo\nmardi\n")
+    assert main(["mosaic", "books", shelf, str(out), "--titles", str(titles)]) == 0
+    told = capsys.readouterr().out
+    assert "3 documents, of which 2 are to hold canaries (by title):\n  mardi\n  omoo\n" in told
+    assert read_table(out)["is_host"].to_pylist() == [True, True, False]
+    assert b"books" in read_table(out).schema.metadata
+    assert main(["mosaic", "books", shelf, str(out), "--hosts", "1", "--seed", "4"]) == 0
+    assert "1 are to hold canaries (drawn by seed 4)" in capsys.readouterr().out
+    assert sum(read_table(out)["is_host"].to_pylist()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["SHELF", "b"], "Name it e.g. b.parquet"),
+        (["SHELF", "b.parquet", "--titles", "published"], "100 of 100 titles are not"),
+        (["SHELF", "b.parquet", "--titles", "none.txt"], "list of titles cannot be read"),
+        (["SHELF", "b.parquet", "--hosts", "4"], "3 with any text; hosts: 4"),
+        (["nowhere.jsonl", "b.parquet"], "nowhere.jsonl"),
+        (["imperial-cpg/project-gutenberg-extended", "b.parquet"], "needs its commit"),
+    ],
+)
+def test_books_that_are_not_there_are_three_lines(
+    shelf: str,
+    given: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Printed,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["mosaic", "books", *(shelf if one == "SHELF" else one for one in given)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert said in " ".join(lines) and len(lines) == 3
+    assert not Path("b.parquet").exists()
+
+
+def test_each_action_has_a_help_of_one_screen(capsys: Printed) -> None:
+    assert main(["mosaic"]) == 0
+    listed = capsys.readouterr().out
+    for action in ACTIONS:
+        assert f"\n  {action} " in listed
+        assert main(["mosaic", action, "--help"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith(f"usage: stillage mosaic {action} ")
+        assert len(lines) <= 45 and max(map(len, lines)) <= 100
+    assert main(["mosaic", "bocks"]) == 2
+    assert "Did you mean books?" in capsys.readouterr().err
