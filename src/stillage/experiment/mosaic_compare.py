@@ -20,14 +20,14 @@ from stillage.experiment.mosaic_models import names_of
 from stillage.mosaic.asked import asked_experiments, conditions_of, teacher_of
 from stillage.mosaic.condition import Arm, Condition, Experiment
 from stillage.mosaic.names import condition_name
-from stillage.run.folder import read_table, write_table
+from stillage.run.folder import read_table, write_with_metadata
 from stillage.run.parse import to_plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from stillage.experiment.context import Context
-    from stillage.mosaic.compare_points import ConditionTables
+    from stillage.mosaic.condition_means import ConditionTables
 
 
 def compare(context: Context, folder: Path) -> None:
@@ -57,13 +57,13 @@ def compare(context: Context, folder: Path) -> None:
         "run": json.dumps(run_facts(context)),
     }
     table = pa.concat_tables(tables).replace_schema_metadata(about)
-    write_table(folder / POINTS_FILE, table)
+    write_with_metadata(folder / POINTS_FILE, table)
     write_results(folder / "results.parquet", point_results(table, base_result(context, MOSAIC)))
 
 
 def tables_of(context: Context, condition: Condition) -> ConditionTables:
     """Read what a condition left behind."""
-    from stillage.mosaic.compare_points import ConditionTables
+    from stillage.mosaic.condition_means import ConditionTables
 
     name = condition_name(condition)
     run = context.run

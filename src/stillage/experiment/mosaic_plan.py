@@ -212,11 +212,8 @@ def variations_stage(context: Context, kind: Kind, arm: Arm, count: int) -> Stag
     masked = (MASKED,) if needs_masked(kind) else ()
     outside: dict[str, str] = {}
     if isinstance(kind, Paraphrase):
-        outside = (
-            {}
-            if is_address(kind.writer)
-            else outside_model(ModelConfig(path=kind.writer, revision=kind.writer_revision))
-        )
+        writer = ModelConfig(path=kind.writer, revision=kind.writer_revision)
+        outside = {} if is_address(kind.writer) else outside_model(writer)
     elif isinstance(kind, Scanned):
         outside = outside_folder(kind.scan)
     return Stage(

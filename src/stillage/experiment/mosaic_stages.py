@@ -41,7 +41,7 @@ from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.kinds import Kind, Paraphrase, Scanned
 from stillage.mosaic.names import condition_name
 from stillage.run.config import ModelConfig, TrainConfig
-from stillage.run.folder import read_table, remove, write_json, write_table
+from stillage.run.folder import read_table, remove, write_json, write_table, write_with_metadata
 from stillage.run.parse import to_plain
 
 if TYPE_CHECKING:
@@ -78,10 +78,21 @@ def other_texts(context: Context, what_for: str, instead: str) -> list[str]:
 
 def make_books(context: Context, folder: Path) -> None:
     """Read the documents, and choose those that hold canaries."""
-    from stillage.mosaic.books import choose_books
+    from stillage.mosaic.books import BookRules, choose_books
+    from stillage.mosaic.titles import read_titles
 
-    table = choose_books(context.config.mosaic, seed=context.config.seed)
-    write_table(folder / BOOKS_FILE, table)
+    mosaic = context.config.mosaic
+    rules = BookRules(
+        hosts=mosaic.hosts,
+        titles=read_titles(mosaic.titles),
+        text_column=mosaic.text_column,
+        title_column=mosaic.title_column,
+        max_documents=mosaic.max_documents,
+        revision=mosaic.books_revision,
+    )
+    progress = progress_of(context, folder.name, "reading {} documents")
+    table = choose_books(mosaic.books, rules, seed=context.config.seed, progress=progress)
+    write_with_metadata(folder / BOOKS_FILE, table)
 
 
 def make_tokenizer(context: Context, folder: Path) -> None:
@@ -151,7 +162,7 @@ def make_canaries(
             seed=config.seed,
             progress=progress_of(context, folder.name, "sampling {} canaries"),
         )
-    write_table(folder / CANARIES_FILE, table)
+    write_with_metadata(folder / CANARIES_FILE, table)
 
 
 def make_masked(context: Context, folder: Path) -> None:
@@ -185,7 +196,7 @@ def make_variations(context: Context, kind: Kind, arm: Arm, count: int, folder: 
             tokenizer=tokenizer_in(context),
             masked=masked_in(context) if needs_masked(kind) else None,
         )
-    write_table(folder / VARIATIONS_FILE, table)
+    write_with_metadata(folder / VARIATIONS_FILE, table)
 
 
 def members_in(context: Context, arm: Arm) -> pa.Table:

@@ -152,12 +152,13 @@ def check_points(failed: Mapping[str, Exception], count: int) -> None:
 def say_first(contexts: Iterable[Context], verb: str, say: Callable[[str], None]) -> None:
     """Say how prompts are laid out, and which controls and records are missing."""
     from stillage.audit.few_records import few_records_in
+    from stillage.experiment.mosaic_checks import is_mosaic
     from stillage.experiment.specs import missing_controls
     from stillage.models.layouts import layout_notes
 
     if verb in ("data", "report"):  # no model reads a prompt
         return
-    contexts = list(contexts)
+    contexts = [context for context in contexts if not is_mosaic(context.config)]
     notes: list[str] = []
     for context in contexts:
         used = [spec.name for spec in context.specs if not spec.is_trained]

@@ -128,7 +128,8 @@ def write_table(
 ) -> None:
     """Write a Parquet table atomically; equal tables give equal bytes.
 
-    about: metadata of the file, besides those of the table's schema.
+    about: metadata of the file; those of the table's schema are left out, see
+    `write_with_metadata`.
     """
     import pyarrow.parquet as pq
 
@@ -139,6 +140,11 @@ def write_table(
         writer.write_table(table)
         if about:
             writer.add_key_value_metadata(dict(about))
+
+
+def write_with_metadata(path: Path, table: pa.Table) -> None:
+    """Write a Parquet table as `write_table`, with the metadata of its schema."""
+    write_table(path, table, table.schema.metadata)
 
 
 def read_table(path: Path) -> pa.Table:
