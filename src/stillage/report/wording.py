@@ -24,12 +24,18 @@ def words(name: str) -> str:
 
 
 def interval(row: Result | None, digits: int = 2) -> str:
-    """Write a number with its interval, where it has them: "0.96 [0.95, 0.97]"."""
+    """Write a number with its interval, where it has them: "0.96 [0.95, 0.97]".
+
+    An interval that begins and does not end: "0.96 [0.95, no limit]".
+    """
     if row is None:
         return "not measured"
     if math.isnan(row.value):
         return "no value"
-    value, low, high = (f"{number:.{digits}f}" for number in (row.value, row.low, row.high))
+    value, low, high = (
+        "no limit" if math.isnan(number) else f"{number:.{digits}f}"
+        for number in (row.value, row.low, row.high)
+    )
     return value if math.isnan(row.low) else f"{value} [{low}, {high}]"
 
 

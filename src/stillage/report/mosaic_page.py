@@ -1,0 +1,205 @@
+"""The report of a mosaic run: a page, its figures, and its points as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stillage.mosaic.tables import POINTS
+from stillage.report import csv_text, write_figures
+from stillage.report.canvas import Picture, file_name
+from stillage.report.cells import Table
+from stillage.report.html import flatten, rendered, typeset
+from stillage.report.mosaic_curves import exact_pictures, monitor_picture
+from stillage.report.mosaic_figures import (
+    PUBLISHED,
+    drawing_of,
+    experiment_pictures,
+)
+from stillage.report.mosaic_made import (
+    canary_words,
+    document_words,
+    flag_sentences,
+    guide,
+    injection_words,
+    training_words,
+)
+from stillage.report.mosaic_tables import (
+    exact_table,
+    experiment_tables,
+    perplexity_table,
+    rejected_table,
+)
+from stillage.report.mosaic_view import MosaicView, Shown, read_mosaic_view
+from stillage.report.mosaic_words import (
+    attack_words,
+    detail,
+    header_keys,
+    headline,
+    is_judged,
+    level_words,
+    open_questions,
+)
+from stillage.run.folder import write_text
+from stillage.run.results import read_results, write_results
+
+FOLDER = "report"
+MOST_TITLES = 6  # titles in a sentence; more are in a list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A section of the page, and the figures of it as files."""
+
+    id: str
+    title: str
+    pictures: Sequence[Picture]
+    caption: str
+    tables: Sequence[Table]
+    more: Sequence[Table] = ()  # folded away
+    summary: str = ""
+    note: str = ""
+
+
+def write_mosaic_report(run: Path, title: str, run_id: str = "") -> None:
+    """Write `<run>/report/` from the tables of a mosaic run.
+
+    report.html (one file, no request), points.csv, summary.txt, figures/*.svg and *.csv, and
+    results.parquet where `mosaic/results.parquet` is there. Equal inputs give equal bytes. No text
+    of a canary is read. DataError: no points.
+    """
+    view = read_mosaic_view(run, title=title, run_id=run_id)
+    parts, monitor = page_parts(view), monitor_picture(view)
+    folder = run / FOLDER
+    drawn = [picture for part in parts for picture in part.pictures]
+    write_figures(folder, [*drawn, *([monitor] if monitor else [])])
+    write_text(folder / "points.csv", points_csv(view))
+    path = run / "mosaic" / "results.parquet"
+    if path.is_file():
+        rows = [replace(row, run=run_id or row.run) for row in read_results(path)]
+        write_results(folder / "results.parquet", rows)
+    lines = [f"{title}: {headline(view)}.", *detail(view)]
+    write_text(folder / "summary.txt", "\n".join(lines) + "\n")
+    write_text(folder / "report.html", mosaic_page(view, parts, monitor))
+
+
+def points_csv(view: MosaicView) -> str:
+    """All points as CSV; flags joined by semicolons."""
+    rows = (
+        tuple(";".join(row[name]) if name == "flags" else row[name] for name in POINTS)
+        for row in view.points
+    )
+    return csv_text(tuple(POINTS), tuple(rows))
+
+
+def page_parts(view: MosaicView) -> list[Part]:
+    """Make the sections of the page: the exact curve, then each experiment."""
+    table = exact_table(view)
+    curve = Part(
+        id="exact",
+        title="How well exact copies can be told",
+        pictures=exact_pictures(view),
+        caption=f"Band: {level_words(view)} intervals. Moving average and isotonic curve are what "
+        "near-copies are read off.",
+        tables=[table] if table else [],
+    )
+    shown = [one for one in view.experiments if not is_curve_alone(view, one)]
+    return [curve, *(experiment_part(view, one) for one in shown)]
+
+
+def is_curve_alone(view: MosaicView, one: Shown) -> bool:
+    """Whether an experiment is the exact curve alone, which has its section."""
+    curve = view.curve(view.attack)
+    return one.shows == "auc" and view.of(one.name, view.attack) == curve
+
+
+def experiment_part(view: MosaicView, one: Shown) -> Part:
+    """Make the section of an experiment."""
+    tables, pictures = experiment_tables(view, one), experiment_pictures(view, one)
+    others = ", ".join(attack_words(name) for name in view.attacks[1:])
+    folded = f"The same under the {others}" if others else ""
+    return Part(
+        id=f"experiment-{file_name(one.name)}",
+        title=one.title,
+        pictures=pictures,
+        caption=caption(view, one) if pictures else "",
+        tables=tables[:1],
+        more=tables[1:],
+        summary="Point by point" if one.shows == "distance" else folded,
+        note=one.note,
+    )
+
+
+def caption(view: MosaicView, one: Shown) -> str:
+    """Say what the figure of an experiment shows."""
+    if one.shows == "distance":
+        return (
+            f"What a near-copy is worth against its mean distance to the canary, "
+            f"{attack_words(view.attack)}; a mark a point, bars: {level_words(view)} intervals."
+        )
+    hollow = f" Hollow: {PUBLISHED}, for orientation." if one.published else ""
+    if one.shows == "recital":
+        return f"Bars: {level_words(view)} intervals.{hollow}"
+    if one.shows == "auc":
+        return f"Bars: {level_words(view)} intervals."
+    drawing = drawing_of(view, one, "rho")
+    said = (
+        f"{attack_words(view.attack).capitalize()}; bars: {level_words(view)} intervals. 1: worth an "
+        f"exact copy; 0: worth nothing.{hollow}"
+    )
+    if not all(is_judged(row) for line in drawing.lines.values() for row, _ in line):
+        said += " Faint: says nothing, as its exact curve cannot be told from a level one."
+    if drawing.beyond:
+        reach = "reaches" if drawing.beyond == 1 else "reach"
+        said += f" {drawing.beyond} of the points {reach} beyond the figure; see the table."
+    return said
+
+
+def mosaic_page(view: MosaicView, parts: Sequence[Part], monitor: Picture | None) -> str:
+    """Write the page as one HTML document: no script, no request, style by hash."""
+    from markupsafe import Markup
+
+    def drawn(picture: Picture) -> Markup:
+        return Markup(picture.svg)
+
+    made = [document_words(view, MOST_TITLES), canary_words(view), injection_words(view)]
+    tables = [perplexity_table(view.canaries), rejected_table(view.canaries)]
+    filled = {
+        "title": view.title,
+        "run_id": view.run_id,
+        "headline": typeset(headline(view)),
+        "detail": [typeset(line) for line in detail(view)],
+        "keys": header_keys(view),
+        "parts": [shown_part(part, list(map(drawn, part.pictures))) for part in parts],
+        "unknowns": [typeset(line) for line in open_questions(view)],
+        "made": [typeset(line) for line in (*made, training_words(view)) if line],
+        "monitor": drawn(monitor) if monitor else "",
+        "monitor_caption": f"Membership AUC of the canaries during training, "
+        f"{attack_words(view.attack)}. Named: exact copies; faint: every other training.",
+        "made_tables": [table for table in tables if table is not None],
+        "hosts": view.hosts if len(view.hosts) > MOST_TITLES else [],
+        "facts": [(key, value) for key, value in facts(view) if value],
+        "guide": guide(view),
+        "flags": flag_sentences(view),
+    }
+    return rendered("mosaic.html.j2", filled)
+
+
+def shown_part(part: Part, figures: Sequence[str]) -> Mapping[str, object]:
+    """A section as the template takes it."""
+    return {
+        "id": part.id,
+        "title": typeset(part.title),
+        "figures": figures,
+        "caption": typeset(part.caption),
+        "tables": part.tables,
+        "more": part.more,
+        "summary": part.summary,
+        "note": typeset(part.note),
+    }
+
+
+def facts(view: MosaicView) -> list[tuple[str, str]]:
+    """The settings of the run and of the canaries."""
+    return list(flatten({"run": view.about, "canaries": view.canaries.made}))
