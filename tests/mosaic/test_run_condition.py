@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,6 +83,15 @@ def test_released_scores_and_no_recital_where_asked_for(
     found = read_table(tmp_path / "scores.parquet")["attack"].unique().to_pylist()
     assert found == ["loss", "ratio", "lowercase", "zlib", "minkprob"]
     assert not (tmp_path / "answers.parquet").exists()
+
+
+def test_the_model_that_is_trained_is_no_reference_of_its_own(
+    case: SimpleNamespace, tmp_path: Path
+) -> None:
+    asked = task(case)
+    own = replace(asked.measured, others={"reference": asked.start})
+    with pytest.raises(AssertionError, match="trained in place"):
+        run_condition(replace(asked, measured=own), tmp_path, Watch())
 
 
 def test_an_attack_that_cannot_be_had_stops_it_before_the_training(

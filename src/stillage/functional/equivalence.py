@@ -45,8 +45,8 @@ FLAGS = {
     "nothing.",
     "no_upper_limit": "The curve is level at its end in so many draws of canaries that rho has no "
     "upper limit.",
-    "saturated": "Hardly a pair of canaries is ranked wrong; the limits of rho cover less than they "
-    "say: 88 to 96 % in simulation, for 95.",
+    "saturated": "Hardly a pair of canaries is ranked wrong; the limits of rho cover less than "
+    "they say: in simulation as little as 88 %, for 95.",
     "no_curve": "Its curve of exact copies was not trained as a whole: no rho.",
     "some_members": "Members that its documents do not hold are left out, of its curve too.",
     "missing_scores": "Canaries without a score under a condition that is compared are left out.",

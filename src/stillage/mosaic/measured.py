@@ -33,7 +33,7 @@ class Measured:
     settings: ScoreSettings = field(default_factory=ScoreSettings)
     others: Mapping[Party, Reader] = field(default_factory=dict)
     """Whom attacks may compare with: reference, outside, initial; usually the model before it met
-    a canary."""
+    a canary, loaded apart from the one that is trained in place."""
     recites: bool = True
     prompt_tokens: int = PROMPT_TOKENS
 
@@ -62,6 +62,8 @@ def train_and_measure(
     from stillage.models.load import load_on_device
     from stillage.run.config import ModelConfig
 
+    others = measured.others.values()
+    assert all(other.model is not start.model for other in others), "it is trained in place"
     names = [SCORES_FILE, MONITOR_FILE, *([ANSWERS_FILE] if measured.recites else [])]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
