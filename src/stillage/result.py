@@ -18,7 +18,8 @@ class Result:
     run: str
     """Hash of the settings and inputs of the run."""
     stage: str
-    """Stage that measured it: evaluate, audit, blocks, signal, exposure, dp, compare, matrix."""
+    """Stage that measured it: evaluate, audit, blocks, signal, exposure, dp, mosaic, compare,
+    matrix."""
     model: str
     """Model it is about: teacher, student, student_no_teacher, ...; blind: none."""
     metric: str

@@ -49,14 +49,20 @@ def test_experiments_share_what_is_equal() -> None:
 
 
 def test_a_short_dose_has_a_short_curve() -> None:
-    (asked,) = asked_experiments(asking("learning_rate", learning_rate__copies="3"))
+    _, asked = asked_experiments(asking("learning_rate", learning_rate__copies="3"))
     assert asked.copies == 3
     usual = {one.exact for one in conditions_of([asked]) if one.kind is None and one.arm == Arm()}
     assert usual == {1, 2, 3}
 
 
+def test_the_curve_is_shown_unasked() -> None:
+    shown, _ = asked_experiments(asking("learning_rate", learning_rate__copies="3"))
+    assert shown.experiment.name == "exact_copies"
+    assert [point.condition for point in shown.points] == [Condition(exact=n) for n in (1, 2, 3)]
+
+
 def test_the_curve_of_an_arm_is_its_own() -> None:
-    (asked,) = asked_experiments(asking("temperature", temperature__temperatures="1 4"))
+    _, asked = asked_experiments(asking("temperature", temperature__temperatures="1 4"))
     arms = {point.series: point.curve for point in asked.points}
     assert arms["T = 1"] == Condition()
     assert arms["T = 4"] == Condition(arm=Arm(sampling_temperature=4.0))

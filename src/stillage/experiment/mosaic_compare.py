@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +57,10 @@ def compare(context: Context, folder: Path) -> None:
         "experiments": json.dumps([experiment_facts(one.experiment, one.copies) for one in asked]),
         "run": json.dumps(run_facts(context)),
     }
+    base = replace(base_result(context, MOSAIC), level=config.audit.level)
     table = pa.concat_tables(tables).replace_schema_metadata(about)
     write_with_metadata(folder / POINTS_FILE, table)
-    write_results(folder / "results.parquet", point_results(table, base_result(context, MOSAIC)))
+    write_results(folder / "results.parquet", point_results(table, base))
 
 
 def tables_of(context: Context, condition: Condition) -> ConditionTables:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,8 +91,8 @@ def make_books(context: Context, folder: Path) -> None:
         max_documents=mosaic.max_documents,
         revision=mosaic.books_revision,
     )
-    progress = progress_of(context, folder.name, "reading {} documents")
-    table = choose_books(mosaic.books, rules, seed=context.config.seed, progress=progress)
+    tell = partial(context.progress, folder.name)
+    table = choose_books(mosaic.books, rules, seed=context.config.seed, progress=tell)
     write_with_metadata(folder / BOOKS_FILE, table)
 
 

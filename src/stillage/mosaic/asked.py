@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from stillage.errors import ConfigError, did_you_mean
 from stillage.mosaic.condition import Condition, Experiment, Point, exact_curve
 from stillage.mosaic.experiments import EXPERIMENTS
+from stillage.mosaic.experiments.exact_copies import EXACT_COPIES
 from stillage.run.config import Config
 from stillage.run.own_settings import own_settings
 
@@ -46,7 +47,19 @@ def asked_experiments(config: Config) -> list[Asked]:
             points = tuple(one.points(params[name], config))
             copies = copies_of(points, config.mosaic.copies)
             found.append(Asked(experiment=one, points=points, copies=copies))
-    return found
+    return found if EXACT_COPIES.name in named else [*curve_shown(found), *found]
+
+
+def curve_shown(asked: Sequence[Asked]) -> list[Asked]:
+    """Show the exact copies that are trained anyway, where nobody asks for them by name."""
+    trained = sorted(
+        (one for one in conditions_of(asked) if one == Condition(exact=one.exact)),
+        key=lambda condition: condition.exact,
+    )
+    if len(trained) < 2:
+        return []
+    points = tuple(Point(condition=one, x=one.exact) for one in trained)
+    return [Asked(experiment=EXACT_COPIES, points=points, copies=len(points))]
 
 
 def copies_of(points: Sequence[Point], usual: int) -> int:
