@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from stillage import corpus
+    from stillage import corpus, mosaic
     from stillage.face import losses
     from stillage.face.answering import generate_texts
     from stillage.face.calls import audit_models, distill_student, run_experiment
@@ -38,6 +38,7 @@ __all__ = [
     "evaluate_model",
     "generate_texts",
     "losses",
+    "mosaic",
     "run_experiment",
 ]
 HOMES = {
@@ -50,7 +51,7 @@ HOMES = {
     "run_experiment": "calls",
 }
 """Public name -> its module in stillage.face."""
-ROOMS = ("corpus",)
+ROOMS = ("corpus", "mosaic")
 """Rooms that are public names themselves, with functions of their own."""
 
 
