@@ -218,6 +218,17 @@ def test_tokens_of_another_tokenizer_are_read_in_their_place(
             assert only_change(ids, whole, place) == candidate
 
 
+def test_what_a_tokenizer_does_not_know_is_no_candidate(foreign: Masked) -> None:
+    """A text that it reads as <unk> is one token, but a special one."""
+    file = GOLDEN.with_name("cross_vocabulary_tokenizer_B_metaspace.json")
+    target = PreTrainedTokenizerFast(tokenizer_file=str(file), unk_token="<unk>")
+    ids = ids_of(target, ["the quick brown fox and the teacher"])[0]
+    kind = Replacement(replaced=1, candidates="vocabulary", single_token_only=False)
+    found = candidates_at(source([ids], target, foreign), kind, [(0, 0), (0, 3), (0, 9)])
+    tokens = {token for of_place in found for candidate in of_place for token in candidate}
+    assert tokens and target.unk_token_id not in tokens
+
+
 def test_several_tokens_leave_every_neighbour_as_it_is(
     tokenizer: PreTrainedTokenizerFast, canaries: list[list[int]], foreign: Masked
 ) -> None:

@@ -218,6 +218,7 @@ def read_in_place(
             fitting = (text.removeprefix(" ") if begins else text for text in proposed)
             whole = dict.fromkeys(text for text in fitting if text and text != own)
             asked += [(number, f"{before}{text}{after}") for text in whole]
+    ordinary = set(source.ordinary.tolist())
     results: list[list[Candidate]] = [[] for _ in places]
     for start in range(0, len(asked), AT_ONCE):
         part = asked[start : start + AT_ONCE]
@@ -226,7 +227,7 @@ def read_in_place(
             canary, place = places[number]
             candidate = only_change(source.ids_by_canary[canary], ids, place)
             fits = candidate and (len(candidate) == 1 or not kind.single_token_only)
-            if fits and candidate not in results[number]:
+            if fits and ordinary.issuperset(candidate) and candidate not in results[number]:
                 results[number].append(candidate)
     return results
 
