@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from peft.tuners.lora.layer import Linear as LoraLinear
     from sacrebleu.metrics.base import Metric
-    from transformers import BertForMaskedLM
+    from transformers import BertForMaskedLM, RoFormerForMaskedLM
 
 
 NUMBA_LOOP = {"_nrt": False, "error_model": "numpy"}
@@ -52,9 +52,19 @@ def has_lora_targets(model_type: str) -> bool:
     return model_type in TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
 
-def bert_head(model: BertForMaskedLM) -> torch.nn.Module:
-    """Return what turns BERT's hidden states into logits, to compute it at gaps alone."""
+def bert_head(model: BertForMaskedLM | RoFormerForMaskedLM) -> torch.nn.Module:
+    """Return what turns hidden states into logits, to compute it at gaps alone."""
     return model.cls
+
+
+def query_key_biases(model: RoFormerForMaskedLM) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return each layer's biases of queries and of keys, [width], the heads one after another.
+
+    Both are turned by their place: dimensions 2 f and 2 f + 1 of a head by place / 10000^(2 f / d).
+    """
+    layers: Any = model.roformer.encoder.layer
+    attentions = [layer.attention.self for layer in layers]
+    return [(attention.query.bias, attention.key.bias) for attention in attentions]
 
 
 def overlap_counts(

@@ -44,7 +44,7 @@ def notebook_code() -> list[str]:
 def test_each_is_short() -> None:
     lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
     lines[NOTEBOOK.name] = len("\n".join(notebook_code()).splitlines())
-    assert len(lines) == 7
+    assert len(lines) == 8
     assert {name: count for name, count in lines.items() if count >= 60} == {}
 
 
@@ -112,6 +112,14 @@ def test_near_copies_are_found_however_they_were_changed() -> None:
     assert [(document, distance) for document, distance, _ in copies] == [(0, 0), (1, 3)]
     assert copies[1][2] == "the owl and the old cat went to sea in a pea green boat"
     assert (3, "they took some honey") in repeated
+
+
+def test_near_copies_are_made_and_valued() -> None:
+    pytest.importorskip("stillage.mosaic.equivalence")
+    copies, (equivalent, rho) = example("mosaic_variations").main()
+    assert [distance for kind, distance, *_ in copies if "replaced" in kind] == [3] * 4
+    assert [kind.split()[-1] for kind, *_ in copies[::4]] == ["replaced", "10", "shuffled"]
+    assert 1 < equivalent < 10 and rho == pytest.approx((equivalent - 1) / 9)
 
 
 def test_the_notebook_runs_from_top_to_bottom(

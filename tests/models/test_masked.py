@@ -16,12 +16,15 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
+from stillage.data.bpe import train_bpe
 from stillage.errors import DataError, ModelError
 from stillage.models import masked_train
 from stillage.models.masked import (
     UNUSABLE,
+    Encoded,
     Masked,
     Substitutes,
+    any_form,
     encode,
     load_masked,
     masked,
@@ -171,7 +174,7 @@ def test_together_masks_all_places_and_in_turn_one_by_one() -> None:
     found = masked(random_bert(len(tokenizer)), tokenizer, "k")
     text, places = encode(found, ["The cats sat."])[0], [1, 2, 4]
     asked: list[list[int]] = []
-    found.model.register_forward_pre_hook(
+    found.model.base_model.register_forward_pre_hook(
         lambda module, args, kwargs: asked.extend(kwargs["input_ids"].tolist()), with_kwargs=True
     )
     for together in (False, True):
@@ -211,6 +214,41 @@ def test_a_small_masked_model_is_deterministic_and_kept(
     assert small_masked(TEXTS, 3, tmp_path / "a", steps=3).key == made[0].key
     with pytest.raises(TypeError):
         small_masked(TEXTS, 4, tmp_path / "a", steps=3)
+
+
+def test_one_that_reads_a_given_tokenizers_ids_proposes_its_tokens(tmp_path: Path) -> None:
+    """Long texts are read whole; special tokens are never proposed; the tokenizer is not changed."""
+    given = train_bpe(TEXTS, 400)
+    size = len(given)
+    long = " ".join(TEXTS * 3)
+    small = small_masked([long], 1, tmp_path, steps=30, tokenizer=given)
+    assert given.mask_token is None and len(given) == size
+    found = any_form(small)
+    assert found.surface_V[:size] == tuple(given.decode([k]) for k in range(size))
+    assert not found.form_V[small.tokenizer.all_special_ids].any() and found.form_V[2:size].all()
+    text = "The birch stands near the ember, number 3."
+    ids = np.array(given(text)["input_ids"])
+    places = [k for k, token in enumerate(ids) if str(given.decode([token])).strip() in WORDS]
+    nothing = np.zeros(len(ids), np.int64)
+    read = Encoded(
+        text="", ids_T=ids, start_T=nothing, end_T=nothing, may_T=np.ones(len(ids), bool)
+    )
+    (proposed,) = propose(found, [read], [places], Substitutes(5, same_form=False))
+    likely = [
+        {str(given.decode([k])) for k in tokens} & {f" {word}" for word in WORDS}
+        for tokens in proposed
+    ]
+    assert len(places) == 2 and all(len(words) >= 4 for words in likely)
+    stretch = [row.tolist() for row in masked_train.stretches(given, [long], 16, 1)]
+    assert [token for row in stretch for token in row] == given(long)["input_ids"]
+    assert {len(row) for row in stretch[:-1]} == {16}
+
+
+def test_any_form_writes_tokens_with_the_spaces_they_begin_with() -> None:
+    tokenizer = wordpiece()
+    found = any_form(masked(random_bert(len(tokenizer)), tokenizer, "k"))
+    assert found.surface_V[5:] == (" the", " cat", " dog", " sat", "s", "ing", ".", ",", " 7", " 8")
+    assert found.form_V.tolist() == [0] * 5 + [1] * 10
 
 
 def test_a_table_of_positions_with_padding_is_shorter() -> None:

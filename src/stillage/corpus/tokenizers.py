@@ -51,6 +51,13 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase, *, chat_template: bool = 
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that write no text: the named ones, and whatever was added as special."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    marked = (number for number, token in added.items() if token.special)
+    return sorted({*tokenizer.all_special_ids, *marked})
+
+
 def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The id of EOS. ModelError without one, or for a slow tokenizer."""
     name = tokenizer.name_or_path or type(tokenizer).__name__

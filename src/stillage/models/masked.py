@@ -1,21 +1,21 @@
 """A masked language model proposes other words for chosen places of a text.
 
-Serves neighbours of audited records (Mattern et al. 2023, arXiv:2305.18462, section 3.2) and fuzzy
-duplicates. A token's form says whether it begins a word, and whether it is of letters, digits or
-signs; by default like replaces like.
+Serves neighbours of audited records (Mattern et al. 2023, arXiv:2305.18462, section 3.2) and
+near-copies of canaries. A token's form says whether it begins a word, and whether it is of letters,
+digits or signs; by default like replaces like.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
-from stillage.corpus.tokenizers import tokenizer_hash
+from stillage.corpus.tokenizers import special_ids, tokenizer_hash
 from stillage.errors import ModelError
 from stillage.models.batching import run_batches
 from stillage.models.decoder import evaluating
@@ -26,16 +26,17 @@ from stillage.models.load import read_tokenizer, read_weights
 from stillage.models.padding import pad
 from stillage.models.source import find, native, read_model_config, require_safetensors
 from stillage.types import Array
-from stillage.versions import masked_types
+from stillage.versions import bert_head, masked_types
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import BertForMaskedLM, PreTrainedModel, PreTrainedTokenizerFast
 
     from stillage.run.progress import Done
 
 log = logging.getLogger("stillage")
 UNUSABLE = 0
 MARKS = ("Ġ", "▁")  # of a token that begins a word, in byte-level and sentencepiece vocabularies
+HEADED = ("bert", "roformer")  # whose head bert_head gives
 MOST_LOGITS = {"cpu": 2**25, "cuda": 2**28}
 
 
@@ -118,6 +119,27 @@ def vocabulary(tokenizer: PreTrainedTokenizerFast) -> tuple[Array, tuple[str, ..
             begins = token.startswith(MARKS) if marked else not token.startswith("##")
             forms[number] = 1 + begins + 2 * (surface[0].isalpha() + 2 * surface[0].isdigit())
     return forms, tuple(surfaces)
+
+
+def any_form(masked: Masked) -> Masked:
+    """The same model, where every token that is not special may be proposed, as it is written.
+
+    surface_V then holds the spaces that tokens begin with. Without such marks (WordPiece) a token
+    that begins a word begins with a space, a sign does not.
+    """
+    tokenizer = masked.tokenizer
+    tokens = cast("list[str]", tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
+    marked = any(token.startswith(MARKS) for token in tokens)
+    written, special = [], set(special_ids(tokenizer))
+    for number, token in enumerate(tokens):
+        text = str(tokenizer.decode([number], clean_up_tokenization_spaces=False))
+        if token.startswith("##") and not marked:
+            text = text.removeprefix("##")
+        elif token.startswith(MARKS) or (not marked and text[:1].isalnum()):
+            text = text if text.startswith(" ") else " " + text
+        written.append(text)
+    forms = np.array([number not in special for number in range(len(tokens))], np.int8)
+    return replace(masked, form_V=forms, surface_V=tuple(written))
 
 
 def encode(masked: Masked, texts: Sequence[str]) -> list[Encoded]:
@@ -220,9 +242,16 @@ def propose(
 def gap_logits(
     masked: Masked, ids_BT: Array, real_BT: Array, rows: list[int], places: list[int]
 ) -> torch.Tensor:
-    """Compute the logits at places of a batch, [N, V], of the vocabulary alone."""
+    """Compute the logits at places of a batch, [N, V], of the vocabulary alone.
+
+    Of models whose head is known (ours among them) at those places only: most of the time.
+    """
     device = masked.model.device
     ids, real = torch.from_numpy(ids_BT).to(device), torch.from_numpy(real_BT).to(device)
+    if masked.model.config.model_type in HEADED:
+        model = cast("BertForMaskedLM", masked.model)
+        hidden_BTH = model.base_model(input_ids=ids, attention_mask=real).last_hidden_state
+        return bert_head(model)(hidden_BTH[rows, places])[:, : len(masked.form_V)].float()
     logits_BTV = masked.model(input_ids=ids, attention_mask=real).logits
     return logits_BTV[rows, places, : len(masked.form_V)].float()
 

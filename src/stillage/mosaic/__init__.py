@@ -1,7 +1,7 @@
 """Mosaic memory: canaries, their near-copies, and what those are worth to a model.
 
-In Python: `st.mosaic.make_variations` and `st.mosaic.exact_duplicate_equivalent`, imported when
-first asked for.
+In Python: `st.mosaic.make_variations` with the kinds of near-copies, and
+`st.mosaic.exact_duplicate_equivalent`, imported when first asked for.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stillage.mosaic.equivalence import exact_duplicate_equivalent
+    from stillage.mosaic.kinds import Insertion, Replacement, Scanned, Scatter, Shuffle
     from stillage.mosaic.python_calls import make_variations
 else:
 
@@ -22,8 +23,24 @@ else:
         return getattr(importlib.import_module(f"stillage.mosaic.{HOMES[name]}"), name)
 
 
-__all__ = ["exact_duplicate_equivalent", "make_variations"]
-HOMES = {"exact_duplicate_equivalent": "equivalence", "make_variations": "python_calls"}
+__all__ = [
+    "Insertion",
+    "Replacement",
+    "Scanned",
+    "Scatter",
+    "Shuffle",
+    "exact_duplicate_equivalent",
+    "make_variations",
+]
+HOMES = {
+    "Insertion": "kinds",
+    "Replacement": "kinds",
+    "Scanned": "kinds",
+    "Scatter": "kinds",
+    "Shuffle": "kinds",
+    "exact_duplicate_equivalent": "equivalence",
+    "make_variations": "python_calls",
+}
 """Public name -> its module here."""
 
 
