@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stillage.corpus.sources import HUB_ID
+from stillage.distill.methods import METHODS
+from stillage.distill.settings import params_from
 from stillage.errors import ConfigError, DataError
-from stillage.experiment.mosaic_inputs import AS_RELEASED, MOSAIC
+from stillage.experiment.mosaic_inputs import AS_RELEASED, MOSAIC, method_params
 from stillage.models.outside import outside_folder
 from stillage.models.source import check_place
 from stillage.mosaic.asked import Asked, asked_experiments, conditions_of
@@ -51,9 +53,26 @@ def check_mosaic(config: Config, team: Team | None = None) -> list[Asked]:
     if not HUB_ID.fullmatch(mosaic.books) and not outside_folder(mosaic.books):
         raise DataError("There are no documents.", f"not there: {mosaic.books}", "Check the path.")
     asked = asked_experiments(config)
+    check_students(config, asked)
     check_arms(config, asked)
     check_scores(config)
     return asked
+
+
+def check_students(config: Config, asked: Sequence[Asked]) -> None:
+    """Refuse settings of methods that no student is taught by, and unknown ones."""
+    methods = dict.fromkeys(one.method for one in conditions_of(asked) if one.method)
+    for path in config.mosaic.student_params:
+        name, _, setting = path.partition(".")
+        if name not in methods or not setting:
+            raise ConfigError(
+                "No student is taught by that method.",
+                f"mosaic.student_params.{path}; methods: {', '.join(methods) or 'none'}",
+                "Write mosaic.student_params.METHOD.SETTING, and ask for the experiment "
+                "distillation with that method.",
+            )
+    for name in methods:
+        params_from(METHODS[name], dict(method_params(config, name)))
 
 
 def check_arms(config: Config, asked: Sequence[Asked]) -> None:

@@ -58,8 +58,13 @@ def recites(condition: Condition) -> bool:
 
 
 def method_params(config: Config, method: str) -> Mapping[str, str]:
-    """Return the settings of a student's method: the config's own, where it names it."""
-    return config.distill.params if config.distill.method == method else {}
+    """Return the settings of a student's method: mosaic.student_params.METHOD.SETTING."""
+    given = config.mosaic.student_params.items()
+    return {
+        path.removeprefix(f"{method}."): value
+        for path, value in given
+        if path.startswith(f"{method}.")
+    }
 
 
 def attacks_of_scores(config: Config) -> tuple[str, ...]:

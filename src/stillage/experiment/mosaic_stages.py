@@ -245,6 +245,7 @@ def measured(context: Context, condition: Condition) -> Measured:
     settings = ScoreSettings(
         audit=config.audit,
         seed=config.seed,
+        cache=context.cache,
         masked=masked_in(context) if asks_for(config, "neighbours") else None,
         public=tuple(texts_in(context, hosts=False)) if asks_for(config, "frequency") else (),
     )
@@ -314,6 +315,7 @@ def make_student(context: Context, condition: Condition, folder: Path) -> None:
                 count=mosaic.student_windows,
                 prompt_tokens=mosaic.student_prompt_tokens,
                 response_tokens=mosaic.student_response_tokens,
+                validation=max(1, mosaic.student_windows // 8),
             ),
             options=options,
             seed=config.seed,

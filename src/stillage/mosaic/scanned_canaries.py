@@ -47,7 +47,7 @@ def scanned_canaries(
         {
             "canary": number,
             "role": "member" if number < half else "nonmember",
-            "text": text_of(list(fit[at]), tokenizer),
+            "text": text_of(tokenizer, fit[at]),
             "ids": list(fit[at]),
             "perplexity": None,
             "bucket": None,

@@ -127,6 +127,22 @@ def variation_table(
     return pa.Table.from_pylist(rows, schema=columns)
 
 
+def with_distances(table: pa.Table, ids_by_canary: Sequence[Sequence[int]]) -> pa.Table:
+    """Complete near-copies that were written as text: VARIATIONS and the table's own columns.
+
+    table: canary, variation, piece, text, ids, length, and any others; its metadata stay.
+    """
+    import pyarrow as pa
+
+    rows = [
+        row | {name: of(ids_by_canary[row["canary"]], row["ids"]) for name, of in DISTANCES.items()}
+        for row in table.to_pylist()
+    ]
+    known = schema(VARIATIONS)
+    others = [column for column in table.schema if column.name not in known.names]
+    return pa.Table.from_pylist(rows, pa.schema([*known, *others], metadata=table.schema.metadata))
+
+
 def variation_rows(
     source: Source, near: Sequence[Sequence[Sequence[Ids]]]
 ) -> Iterator[dict[str, Any]]:

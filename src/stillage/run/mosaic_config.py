@@ -57,7 +57,7 @@ class MosaicConfig:
     hosts: int = 1
     """How many documents hold the canaries, where they are drawn."""
     max_documents: int = 0
-    """Read so many documents at most; 0: all."""
+    """Keep the hosts and so many documents in all; 0: all."""
     copies: int = 10
     """Copies at full dose: N exact ones, or the canary and N - 1 near-copies of it."""
     inject: Literal["tokens", "text"] = "tokens"
@@ -90,8 +90,10 @@ class MosaicConfig:
     student_reads: Literal["others", "hosts", "all"] = "others"
     """Which documents, without any canary, students are taught on: those that hold no canary for
     the teacher, those that do, or all."""
+    student_params: dict[str, str] = field(default_factory=dict)
+    """A setting of a student's method, e.g. seqkd.decoding sampling; others are the defaults."""
     student_windows: int = 256
-    """Pieces of text that students are taught on."""
+    """Pieces of text that students are taught on; an eighth as many more validate."""
     student_prompt_tokens: int = 32
     """Tokens of a piece that are the prompt."""
     student_response_tokens: int = 96
