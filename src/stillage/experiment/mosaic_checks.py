@@ -9,7 +9,7 @@ from stillage.corpus.sources import HUB_ID
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import params_from
 from stillage.errors import ConfigError, DataError
-from stillage.experiment.mosaic_inputs import AS_RELEASED, MOSAIC, method_params
+from stillage.experiment.mosaic_settings import AS_RELEASED, MOSAIC, method_params
 from stillage.models.outside import outside_folder
 from stillage.models.source import check_place
 from stillage.mosaic.asked import Asked, asked_experiments, conditions_of

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillage.experiment.inputs import base_result
-from stillage.experiment.mosaic_inputs import (
+from stillage.experiment.mosaic_models import names_of
+from stillage.experiment.mosaic_settings import (
     BOOKS,
     BOOKS_FILE,
     LEDGER_FILE,
@@ -17,7 +18,6 @@ from stillage.experiment.mosaic_inputs import (
     VARIATIONS_FILE,
     variations_name,
 )
-from stillage.experiment.mosaic_models import names_of
 from stillage.mosaic.asked import asked_experiments, conditions_of, teacher_of
 from stillage.mosaic.condition import Arm, Condition, Experiment
 from stillage.mosaic.names import condition_name

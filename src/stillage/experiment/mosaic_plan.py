@@ -11,7 +11,8 @@ from stillage import __version__
 from stillage.audit.attack_settings import with_used_settings
 from stillage.experiment import mosaic_compare, mosaic_stages
 from stillage.experiment.mosaic_checks import check_mosaic
-from stillage.experiment.mosaic_inputs import (
+from stillage.experiment.mosaic_models import MosaicModels, names_of
+from stillage.experiment.mosaic_settings import (
     BOOKS,
     MASKED,
     MOSAIC,
@@ -26,8 +27,8 @@ from stillage.experiment.mosaic_inputs import (
     temperature_of,
     variations_name,
 )
-from stillage.experiment.mosaic_models import MosaicModels, names_of
 from stillage.experiment.report_stage import REPORT
+from stillage.experiment.stage_settings import NOT_THE_AUDITS, as_plain, train_key, without
 from stillage.models.outside import (
     outside_folder,
     outside_model,
@@ -40,14 +41,12 @@ from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.kinds import Kind, Paraphrase, Scanned
 from stillage.mosaic.names import condition_name
 from stillage.mosaic.writer import is_address
-from stillage.run.config import Config, ModelConfig, TrainConfig
-from stillage.run.parse import to_plain
+from stillage.run.config import Config, ModelConfig
 from stillage.run.stages import Stage
 
 if TYPE_CHECKING:
     from stillage.experiment.context import Context
 
-NOT_DECIDING = ("checkpoint_every_s", "gradient_checkpointing")
 SCHEMAS = {
     BOOKS: 1,
     TOKENIZER: 1,
@@ -95,13 +94,6 @@ def mosaic_plan(context: Context) -> list[Stage]:
     add(compare_stage(context, asked, conditions))
     add(page_stage(context, list(stages)))
     return list(stages.values())
-
-
-def as_plain(value: object) -> dict[str, Any]:
-    """Return a group of settings as a JSON-able dict."""
-    group = to_plain(value)
-    assert isinstance(group, dict)
-    return group
 
 
 def books_stage(context: Context) -> Stage:
@@ -232,16 +224,8 @@ def variations_stage(context: Context, kind: Kind, arm: Arm, count: int) -> Stag
 
 def scores_key(config: Config) -> dict[str, Any]:
     """Say what decides the scores of a condition."""
-    from stillage.experiment.plan import NOT_THE_AUDITS, without
-
     used = with_used_settings(replace(config.audit, attacks=attacks_of_scores(config)))
     return {"attacks": list(config.mosaic.attacks), "audit": without(used, *NOT_THE_AUDITS)}
-
-
-def train_key(options: TrainConfig) -> dict[str, Any]:
-    """Return the settings of a training, less those that change no result."""
-    plain = as_plain(options)
-    return {name: value for name, value in plain.items() if name not in NOT_DECIDING}
 
 
 def condition_stage(
@@ -320,7 +304,7 @@ def compare_stage(
         name=MOSAIC,
         settings={
             "experiments": {
-                one.experiment.name: [as_json(point) for point in one.points] for one in asked
+                one.experiment.name: [asdict(point) for point in one.points] for one in asked
             },
             "copies": {one.experiment.name: one.copies for one in asked},
             "resamples": config.mosaic.resamples,
@@ -331,11 +315,6 @@ def compare_stage(
         work=partial(mosaic_compare.compare, context),
         schema=SCHEMAS[MOSAIC],
     )
-
-
-def as_json(point: object) -> dict[str, Any]:
-    """Return a point as JSON-able values."""
-    return asdict(point)  # pyright: ignore[reportArgumentType]
 
 
 def page_stage(context: Context, before: Sequence[str]) -> Stage:

@@ -12,6 +12,18 @@ from typing import TYPE_CHECKING
 from stillage.errors import DataError
 from stillage.experiment.inputs import use_threads
 from stillage.experiment.mosaic_inputs import (
+    canaries_in,
+    encoded,
+    masked_in,
+    progress_of,
+    reader_of,
+    start_of,
+    student_start,
+    texts_in,
+    tokenizer_in,
+)
+from stillage.experiment.mosaic_models import names_of
+from stillage.experiment.mosaic_settings import (
     BOOKS_FILE,
     CANARIES_FILE,
     LEDGER_FILE,
@@ -19,23 +31,13 @@ from stillage.experiment.mosaic_inputs import (
     asks_another,
     asks_for,
     attacks_of_scores,
-    canaries_in,
-    encoded,
-    masked_in,
     method_params,
     needs_masked,
     options_of,
-    progress_of,
-    reader_of,
     recites,
-    start_of,
-    student_start,
     temperature_of,
-    texts_in,
-    tokenizer_in,
     variations_name,
 )
-from stillage.experiment.mosaic_models import names_of
 from stillage.experiment.train_stage import reporting
 from stillage.mosaic.asked import teacher_of
 from stillage.mosaic.condition import Arm, Condition

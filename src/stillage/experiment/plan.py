@@ -12,13 +12,14 @@ from stillage.audit.attack_settings import attacks_of, with_used_settings
 from stillage.audit.audit_records import given_away
 from stillage.errors import ConfigError, DataError
 from stillage.experiment import data_stage, evaluate_stage
-from stillage.experiment.audit_stage import HARMLESS, audit, make_measure
+from stillage.experiment.audit_stage import audit, make_measure
 from stillage.experiment.context import Context, kept_columns
 from stillage.experiment.mosaic_checks import is_mosaic
 from stillage.experiment.mosaic_plan import mosaic_plan, page_stage
 from stillage.experiment.report_stage import REPORT, report, secret_of
 from stillage.experiment.shadows import DESIGN, make_design
 from stillage.experiment.specs import ModelSpec, reads_corpus
+from stillage.experiment.stage_settings import NOT_THE_AUDITS, as_plain, train_key, without
 from stillage.experiment.train_stage import train_model
 from stillage.measures import MEASURES
 from stillage.measures.measure import Measure, asked_measures
@@ -33,18 +34,10 @@ from stillage.models.outside import (
 from stillage.models.source import check_place
 from stillage.plugins.plugin import deciding
 from stillage.run.config import Config, ModelConfig
-from stillage.run.parse import to_plain
 from stillage.run.stages import Stage
 
 SCHEMAS = {"data": 5, "tokenizer": 1, "train": 1, DESIGN: 1, "evaluate": 4, "audit": 7, "report": 4}
 """Raised when the code's meaning changes: results of older code are not taken for the new."""
-NOT_THE_AUDITS = (
-    *HARMLESS,
-    *("strict", "measures", "params", "self_prompt_texts", "self_prompt_epochs"),
-    *("blocks", "block_records", "signal_records", "exposure_records", "exposure_candidates"),
-    *("dp", "dp_attack", "dp_guesses", "dp_delta"),
-)
-"""Settings of `audit` that the attacks do not read: those of measures, of trainings, of speed."""
 
 
 def plan(context: Context) -> list[Stage]:
@@ -269,7 +262,7 @@ def train_stage(context: Context, spec: ModelSpec) -> Stage:
         name=spec.name,
         settings={
             "start": as_plain(spec.start),
-            "train": without(spec.train, "checkpoint_every_s", "gradient_checkpointing"),
+            "train": train_key(spec.train),
             "method": spec.method,
             "params": dict(spec.params),
             "trained_on": spec.trained_on,
@@ -283,18 +276,6 @@ def train_stage(context: Context, spec: ModelSpec) -> Stage:
         outside=outside,
         schema=SCHEMAS["train"],
     )
-
-
-def as_plain(value: object) -> dict[str, Any]:
-    """Return a group of settings as a JSON-able dict."""
-    group = to_plain(value)
-    assert isinstance(group, dict)
-    return group
-
-
-def without(group: object, *names: str) -> dict[str, Any]:
-    """Return a group of settings, less those that change no result."""
-    return {name: value for name, value in as_plain(group).items() if name not in names}
 
 
 def needed_until(config: Config) -> dict[str, str]:
