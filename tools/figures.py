@@ -32,8 +32,8 @@ WIDE = ("functional/chunked.py", "face/")  # the public chunked loss and the fac
 EXCEPTION = re.compile(r"(?m)^ *# fmt: (?:off|on)\n| *# fmt: (?:skip|off|on)\b")
 """What keeps lines from the formatter."""
 REPEATED = 10  # lines
-ONE_PER_FILE = {"Params", "terms", "source", "rollout", "main", "help_text"}
-"""Names that every method or verb has, each with one meaning."""
+ONE_PER_FILE = {"Params", "terms", "source", "rollout", "main", "help_text", "points"}
+"""Names that every method, verb or mosaic experiment has, each with one meaning."""
 LINES_BEFORE = 41_317  # at f79d53d, as the formatter lays them out
 NEW_SINCE = ("face", "result.py", "audit/scores.py")  # what can be imported, and the tables
 ROOMS_WITH_TESTS = {"experiment": 0.7, "run": 0.7}
@@ -264,7 +264,7 @@ def repeated_names(trees: dict[Path, ast.Module], names: dict[Path, str]) -> lis
     holders: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path, tree in trees.items():
         module = names[path]
-        if path.name != "__init__.py":
+        if path.name != "__init__.py" and not passes_on(tree):
             holders["module", module.rpartition(".")[2]].append(module)
         for node in tree.body:
             if not isinstance(node, Function | ast.ClassDef) or node.name in ONE_PER_FILE:
@@ -277,6 +277,17 @@ def repeated_names(trees: dict[Path, ast.Module], names: dict[Path, str]) -> lis
         for (kind, name), where in holders.items()
         if len(where) > 1
     ]
+
+
+def passes_on(tree: ast.Module) -> bool:
+    """Tell whether a module defines nothing, and passes on names of others (`__all__`)."""
+    texts, imported = (ast.Expr, ast.Import, ast.ImportFrom), False
+    for node in tree.body:
+        imported = imported or isinstance(node, ast.ImportFrom)
+        is_list = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        if not is_list and not isinstance(node, texts):
+            return False
+    return imported
 
 
 def parsed_notes(trees: dict[Path, ast.Module]) -> Iterator[tuple[Path, ast.AST]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stillage.corpus.near_counts import LEAST_DOCUMENTS, Scanned, mean_count
+from stillage.corpus.near_counts import LEAST_DOCUMENTS, ScannedDocuments, mean_count
 from stillage.rng import generator
 from stillage.types import Array
 
@@ -107,7 +107,7 @@ def covered(world: World, targets: int, documents: int, draws: int, seed: str) -
     rng = generator(1, "near counts", seed, targets, documents)
     for _ in range(draws):
         target, document, numbers, truth = world(rng, targets, documents)
-        scanned = Scanned(documents=documents, of=documents)
+        scanned = ScannedDocuments(documents=documents, of=documents)
         found = mean_count(target, document, targets, scanned, weight_H=numbers)
         mean = found.interval
         if found.documents < LEAST_DOCUMENTS:
@@ -133,7 +133,7 @@ def of_a_sample(share: float, draws: int) -> str:
         target, document, numbers, truth = world(rng, targets, documents)
         drawn_D = rng.random(documents) < share
         kept = drawn_D[document]
-        scanned = Scanned(documents=int(drawn_D.sum()), of=documents)
+        scanned = ScannedDocuments(documents=int(drawn_D.sum()), of=documents)
         mean = mean_count(
             target[kept], document[kept], targets, scanned, weight_H=numbers[kept]
         ).interval

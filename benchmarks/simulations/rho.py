@@ -19,7 +19,7 @@ import sys
 import numpy as np
 from scipy.stats import norm
 
-from stillage.functional.equivalence import copies_of, rho_of, smoothed
+from stillage.functional.equivalence import copies_at_auc, rho_of, smoothed
 from stillage.functional.equivalence_intervals import rho_intervals
 from stillage.rng import generator
 from stillage.types import Array
@@ -67,7 +67,9 @@ def cell(name: str, rho: float, n: int, shared: float, reps: int) -> str:
         return "no such AUC"
     true = [
         rho_of(
-            float(copies_of(smoothed(curve_N, way)[None], np.array([[auc]]), middle=False)[0, 0]),
+            float(
+                copies_at_auc(smoothed(curve_N, way)[None], np.array([[auc]]), middle=False)[0, 0]
+            ),
             COPIES,
         )
         for way in ("moving_average", "isotonic")

@@ -58,9 +58,10 @@ def bert_head(model: BertForMaskedLM | RoFormerForMaskedLM) -> torch.nn.Module:
 
 
 def query_key_biases(model: RoFormerForMaskedLM) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return each layer's biases of queries and of keys, [width], the heads one after another.
+    """Return each layer's biases of queries and of keys, [width].
 
-    Both are turned by their place: dimensions 2 f and 2 f + 1 of a head by place / 10000^(2 f / d).
+    The heads stand one after another. Both are turned by their place: dimensions 2 f and 2 f + 1 of
+    a head by place / 10000^(2 f / d).
     """
     layers: Any = model.roformer.encoder.layer
     attentions = [layer.attention.self for layer in layers]

@@ -11,7 +11,7 @@ import torch
 
 from stillage.cli import main
 from stillage.cli.mosaic import ACTIONS
-from stillage.cli.mosaic_canaries import CanariesFlags, options_of, watching
+from stillage.cli.mosaic_canaries import CanariesFlags, canary_options, watching
 from stillage.models.load import load_model, save_model
 from stillage.mosaic import canaries
 from stillage.mosaic.canaries import about_canaries, read_canaries
@@ -113,8 +113,8 @@ def test_the_flags_are_the_settings_of_a_config() -> None:
     names = {entry.name for entry in dataclasses.fields(CanaryConfig)} - {"generator"}
     assert names < ours.keys()
     assert {name for name in names if ours[name] != theirs[name]} == {"revision"}
-    assert options_of("", flags) == usual
-    assert options_of("m", dataclasses.replace(flags, buckets=(1.0, 2.0))) == CanaryConfig(
+    assert canary_options("", flags) == usual
+    assert canary_options("m", dataclasses.replace(flags, buckets=(1.0, 2.0))) == CanaryConfig(
         generator="m", buckets=(1.0, 2.0)
     )
 

@@ -14,7 +14,7 @@ from stillage.corpus.near_counts import (
     LEAST_DOCUMENTS,
     LEAST_TARGETS,
     MOST_GROUPS,
-    Scanned,
+    ScannedDocuments,
     bucket_names,
     grouped,
     mean_count,
@@ -55,9 +55,9 @@ def targets_of(buckets: list[int | None], length: int = 4) -> pa.Table:
     )
 
 
-def whole(documents: int) -> Scanned:
+def whole(documents: int) -> ScannedDocuments:
     """A scan of all the documents."""
-    return Scanned(documents=documents, of=documents)
+    return ScannedDocuments(documents=documents, of=documents)
 
 
 def test_the_own_place_and_what_overlaps_it_is_not_a_near_duplicate() -> None:
@@ -170,7 +170,7 @@ def test_a_sample_speaks_of_the_whole_corpus_and_is_less_certain() -> None:
     target, document = rng.integers(20, size=3000), rng.integers(1000, size=3000)
     found = mean_count(target, document, 20, whole(1000)).interval
     kept = document < 100  # as good as any others
-    sample = Scanned(documents=100, of=1000)
+    sample = ScannedDocuments(documents=100, of=1000)
     part = mean_count(target[kept], document[kept], 20, sample).interval
     assert found.value == 150 and part.value == pytest.approx(10 * kept.sum() / 20)
     assert part.contains(150.0)

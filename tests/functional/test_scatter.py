@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, norm, t
 
-from stillage.functional.scatter import Scatter, half_width, scatter_of_seeds, two_sided_p
+from stillage.functional.scatter import EstimatedVariance, half_width, scatter_of_seeds, two_sided_p
 from stillage.functional.stats import pooled_auc_interval, pooled_auc_test
 from stillage.rng import generator
 
 
 def test_one_part_is_students_t_and_parts_add_in_quadrature() -> None:
-    known, seeds = Scatter(variance=4.0), Scatter(variance=0.25, df=2)
+    known, seeds = EstimatedVariance(variance=4.0), EstimatedVariance(variance=0.25, df=2)
     assert half_width([known], 0.05) == pytest.approx(2 * norm.isf(0.025))
     assert half_width([seeds], 0.01) == pytest.approx(0.5 * t.isf(0.005, 2))
     assert half_width([known, seeds], 0.05) == pytest.approx(
@@ -25,11 +25,11 @@ def test_one_part_is_students_t_and_parts_add_in_quadrature() -> None:
 
 @pytest.mark.parametrize("difference", [0.0, 0.3, -2.0, 9.0])
 def test_p_is_the_level_at_which_the_limits_reach_zero(difference: float) -> None:
-    known, seeds = Scatter(variance=1.0), Scatter(variance=0.5, df=1)
+    known, seeds = EstimatedVariance(variance=1.0), EstimatedVariance(variance=0.5, df=1)
     p = two_sided_p(difference, [known, seeds])
     assert half_width([known, seeds], p) == pytest.approx(abs(difference), abs=1e-6)
     assert two_sided_p(difference, [known]) == pytest.approx(2 * norm.sf(abs(difference)))
-    assert two_sided_p(difference, [Scatter(variance=math.inf)]) == 1
+    assert two_sided_p(difference, [EstimatedVariance(variance=math.inf)]) == 1
 
 
 def test_seeds_scatter_counts_above_what_the_records_explain() -> None:

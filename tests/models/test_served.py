@@ -22,9 +22,9 @@ from stillage.models.served import (
     CHAT,
     KEY,
     Endpoint,
-    ask,
     ask_all,
-    chat,
+    ask_chat,
+    ask_endpoint,
     chat_body,
     chat_lacks,
     endpoint_at,
@@ -43,7 +43,7 @@ def three_lines(error: BaseException) -> str:
 
 def test_a_chat_says_every_setting_and_returns_the_text(server: Server) -> None:
     decoding = Decoding(max_new_tokens=7, sampling_temperature=0.6, top_p=0.9, top_k=5)
-    assert chat(server.endpoint(key=SECRET), MESSAGES, decoding, seed=2**40 + 3) == "well"
+    assert ask_chat(server.endpoint(key=SECRET), MESSAGES, decoding, seed=2**40 + 3) == "well"
     assert server.bodies == [
         {
             "model": "small",
@@ -59,7 +59,7 @@ def test_a_chat_says_every_setting_and_returns_the_text(server: Server) -> None:
     ]
     assert server.paths == ["/v1/chat/completions"]
     assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
-    chat(server.endpoint(), MESSAGES, Decoding(), seed=1)
+    ask_chat(server.endpoint(), MESSAGES, Decoding(), seed=1)
     assert "Authorization" not in server.headers[1] and "top_k" not in server.bodies[1]
 
 
@@ -83,7 +83,7 @@ def test_a_chat_says_every_setting_and_returns_the_text(server: Server) -> None:
 )
 def test_a_fault_that_may_pass_is_asked_again(server: Server, fault: Given) -> None:
     server.plan = in_turn(fault, fault, Given())
-    assert chat(server.endpoint(), MESSAGES, Decoding(), seed=1) == "well"
+    assert ask_chat(server.endpoint(), MESSAGES, Decoding(), seed=1) == "well"
     assert len(server.bodies) == 3 and len({json.dumps(body) for body in server.bodies}) == 1
 
 
@@ -92,7 +92,7 @@ def test_waits_double_and_end_in_an_error_that_says_why(server: Server, tmp_path
     server.plan = in_turn(Given(status=500, content=f"no {SECRET} today".encode()))
     endpoint = server.endpoint(key=SECRET, tries=5, wait_s=1.0)
     with pytest.raises(ModelError) as raised:
-        ask(endpoint, CHAT, {}, keep=tmp_path, pause=lambda wait_s: waits.append(wait_s))
+        ask_endpoint(endpoint, CHAT, {}, keep=tmp_path, pause=lambda wait_s: waits.append(wait_s))
     text = three_lines(raised.value)
     assert waits == [1, 2, 4, 8] and len(server.bodies) == 5
     assert "asked 5 times" in text and "status 500: no [key] today" in text and "small" in text
@@ -106,11 +106,11 @@ def test_a_server_that_wants_rest_gets_it_or_the_work_ends(server: Server) -> No
     plan = [Given(status=429, headers={"Retry-After": value}) for value in ("7", date, nonsense)]
     server.plan = in_turn(*plan, Given())
     endpoint = server.endpoint(wait_s=1.0, tries=4)
-    ask(endpoint, CHAT, {}, pause=lambda wait_s: waits.append(wait_s))
+    ask_endpoint(endpoint, CHAT, {}, pause=lambda wait_s: waits.append(wait_s))
     assert waits[0] == 7 and 27 < waits[1] <= 30 and waits[2] == 4
     server.plan = in_turn(Given(status=429, headers={"Retry-After": "3600"}))
     with pytest.raises(ModelError, match="it asks to wait 3600 s"):
-        ask(endpoint, CHAT, {}, pause=lambda wait_s: pytest.fail("it must not wait"))
+        ask_endpoint(endpoint, CHAT, {}, pause=lambda wait_s: pytest.fail("it must not wait"))
     assert len(server.bodies) == 5
 
 
@@ -132,7 +132,7 @@ def test_a_refusal_is_told_at_once_without_the_key(
     caplog.set_level(logging.DEBUG)
     server.plan = in_turn(given)
     with pytest.raises(ModelError) as raised:
-        ask(server.endpoint(key=SECRET), CHAT, {})
+        ask_endpoint(server.endpoint(key=SECRET), CHAT, {})
     assert words in three_lines(raised.value) and f"status {given.status}" in str(raised.value)
     assert len(server.bodies) == 1 and "sk-" not in str(raised.value) + caplog.text
 
@@ -141,7 +141,7 @@ def test_a_refusal_is_told_at_once_without_the_key(
 def test_no_redirect_is_followed(server: Server, status: int) -> None:
     server.plan = in_turn(Given(status=status, headers={"Location": f"/v2?{SECRET}"}))
     with pytest.raises(ModelError, match="sends elsewhere") as raised:
-        ask(server.endpoint(key=SECRET), CHAT, {})
+        ask_endpoint(server.endpoint(key=SECRET), CHAT, {})
     assert "/v2?[key]" in three_lines(raised.value)
     assert server.paths == ["/v1/chat/completions"]
 
@@ -149,30 +149,30 @@ def test_no_redirect_is_followed(server: Server, status: int) -> None:
 def test_slow_is_too_late_however_it_is_slow(server: Server) -> None:
     server.plan = in_turn(Given(slow_s=0.5))
     with pytest.raises(ModelError, match=r"no whole answer within 0\.05 s"):
-        ask(server.endpoint(timeout_s=0.05, tries=1), CHAT, {})
+        ask_endpoint(server.endpoint(timeout_s=0.05, tries=1), CHAT, {})
 
     server.plan = in_turn(Given(drip_s=0.05))  # each byte is in time, the whole answer is not
     with pytest.raises(ModelError, match=r"no whole answer within 0\.2 s"):
-        ask(server.endpoint(timeout_s=0.2, tries=1), CHAT, {})
+        ask_endpoint(server.endpoint(timeout_s=0.2, tries=1), CHAT, {})
 
 
 def test_nobody_there(server: Server) -> None:
     endpoint = Endpoint(url="http://127.0.0.1:9/v1", model="m", tries=2, wait_s=0.001, key=SECRET)
     with pytest.raises(ModelError, match="asked 2 times") as raised:
-        ask(endpoint, CHAT, {})
+        ask_endpoint(endpoint, CHAT, {})
     assert "ConnectionRefusedError" in three_lines(raised.value)
 
 
 def test_what_was_answered_is_not_asked_again(server: Server, tmp_path: Path) -> None:
     endpoint = server.endpoint(key=SECRET)
     for seed in (1, 1, 2):
-        chat(endpoint, MESSAGES, Decoding(), seed=seed, keep=tmp_path)
+        ask_chat(endpoint, MESSAGES, Decoding(), seed=seed, keep=tmp_path)
     assert len(server.bodies) == 2 and len(list(tmp_path.iterdir())) == 2
-    chat(replace(endpoint, model="large"), MESSAGES, Decoding(), seed=1, keep=tmp_path)
+    ask_chat(replace(endpoint, model="large"), MESSAGES, Decoding(), seed=1, keep=tmp_path)
     assert len(server.bodies) == 3
-    ask(endpoint, "/other", chat_body(MESSAGES, Decoding(), 1), keep=tmp_path)
+    ask_endpoint(endpoint, "/other", chat_body(MESSAGES, Decoding(), 1), keep=tmp_path)
     assert len(server.bodies) == 4
-    chat(replace(endpoint, tries=9, key=""), MESSAGES, Decoding(), seed=1, keep=tmp_path)
+    ask_chat(replace(endpoint, tries=9, key=""), MESSAGES, Decoding(), seed=1, keep=tmp_path)
     assert len(server.bodies) == 4  # how it is asked decides no answer
     assert not any(SECRET in file.read_text() for file in tmp_path.iterdir())
 
@@ -184,9 +184,9 @@ def test_a_kept_answer_that_is_damaged_is_asked_for(
     body = chat_body(MESSAGES, Decoding(), 1)
     asked = {"url": server.url + CHAT, "body": {**body, "model": "small"}}
     answer_file(tmp_path, asked).write_text(content)
-    assert ask(server.endpoint(), CHAT, body, keep=tmp_path) == FINE
+    assert ask_endpoint(server.endpoint(), CHAT, body, keep=tmp_path) == FINE
     assert "cannot be used" in caplog.text and len(server.bodies) == 1
-    assert ask(server.endpoint(), CHAT, body, keep=tmp_path) == FINE
+    assert ask_endpoint(server.endpoint(), CHAT, body, keep=tmp_path) == FINE
     assert len(server.bodies) == 1
 
 
@@ -322,7 +322,7 @@ def test_this_machine_is_asked_without_a_proxy(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     assert is_loopback(server.url)
-    assert ask(server.endpoint(), CHAT, {}) == FINE
+    assert ask_endpoint(server.endpoint(), CHAT, {}) == FINE
 
 
 def test_a_foreign_text_is_quoted_on_one_short_line() -> None:
@@ -337,5 +337,5 @@ def test_odd_choices_are_no_reply(choices: Sequence[object]) -> None:
 
 def test_a_model_that_says_nothing_said_an_empty_text(server: Server) -> None:
     server.plan = in_turn(Given(b'{"choices": [{"message": {"content": null}}]}'))
-    assert chat(server.endpoint(), MESSAGES, Decoding(), seed=1) == ""
+    assert ask_chat(server.endpoint(), MESSAGES, Decoding(), seed=1) == ""
     assert len(server.bodies) == 1

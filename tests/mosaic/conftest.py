@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from stillage.mosaic.tables import CANARIES, schema
+from stillage.mosaic.table_columns import CANARIES, table_schema
 from stillage.rng import generator
 from stillage.run.config import ModelConfig, TrainConfig
 
@@ -51,7 +51,7 @@ def table(tokenizer: PreTrainedTokenizerFast, count: int = 8) -> pa.Table:
         role = "member" if number < count // 2 else "nonmember"
         rows.append({"canary": number, "role": role, "text": text, "ids": ids, "seed": 1})
         rows[-1] |= {"perplexity": 1.0, "bucket": None}
-    return pa.Table.from_pylist(rows, schema(CANARIES))
+    return pa.Table.from_pylist(rows, table_schema(CANARIES))
 
 
 @pytest.fixture(scope="session")

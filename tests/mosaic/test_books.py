@@ -16,7 +16,7 @@ from stillage.corpus.sources import HubPart, Source
 from stillage.errors import ConfigError, DataError
 from stillage.mosaic import books
 from stillage.mosaic.books import BookRules, choose_books
-from stillage.mosaic.tables import BOOKS
+from stillage.mosaic.table_columns import BOOKS
 from stillage.mosaic.titles import (
     first_of_title,
     matching,

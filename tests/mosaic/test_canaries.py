@@ -28,22 +28,22 @@ from stillage.mosaic.canaries import (
     make_canaries,
     read_canaries,
 )
-from stillage.mosaic.canary_choice import Kept
+from stillage.mosaic.canary_choice import KeptCanary
 from stillage.mosaic.canary_texts import (
     BROKEN,
     CHANGED,
     ENDED,
     SHORT,
     SPECIAL,
-    Candidate,
+    WrittenText,
+    canary_writer,
     decoded,
     fault,
-    judge,
+    judge_text,
     opening,
     write_candidates,
-    writer_of,
 )
-from stillage.mosaic.tables import CANARIES
+from stillage.mosaic.table_columns import CANARIES
 from stillage.run.config import ModelConfig
 from stillage.run.folder import write_table
 from stillage.run.mosaic_config import CanaryConfig
@@ -158,7 +158,7 @@ def test_a_text_depends_on_no_other_and_its_perplexity_is_that_of_the_model(
     made: dict[tuple[str, str], tuple[Any, ...]],
 ) -> None:
     for model, own, target, table in made.values():
-        writer = writer_of(model, own, target, FEW, 3)
+        writer = canary_writer(model, own, target, FEW, 3)
         for row in (0, 8):
             number = about_canaries(table)["texts"][row]
             (alone,) = write_candidates(writer, [number])
@@ -225,18 +225,18 @@ def id_of(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
 def test_why_a_text_is_rejected() -> None:
     own, target = byte_level(), metaspace()
     model = random_model(own)
-    same = writer_of(model, own, own, FEW, 3)
-    other = writer_of(model, own, target, FEW, 3)
+    same = canary_writer(model, own, own, FEW, 3)
+    other = canary_writer(model, own, target, FEW, 3)
     prose = own(PROSE, add_special_tokens=False)["input_ids"]
-    assert judge(same, 0, prose).reason == ""
-    assert judge(same, 0, [*prose, 0]).reason == ENDED
-    assert judge(same, 0, prose[:11]).reason == SHORT
+    assert judge_text(same, 0, prose).reason == ""
+    assert judge_text(same, 0, [*prose, 0]).reason == ENDED
+    assert judge_text(same, 0, prose[:11]).reason == SHORT
     own.add_special_tokens({"pad_token": "ch"})
-    assert judge(same, 0, own(PROSE, add_special_tokens=False)["input_ids"]).reason == SPECIAL
+    assert judge_text(same, 0, own(PROSE, add_special_tokens=False)["input_ids"]).reason == SPECIAL
     # the other tokenizer takes it for its own mark
     spelled = [id_of(own, letter) for letter in "se"]
     target.add_special_tokens({"additional_special_tokens": ["se"]})
-    assert judge(other, 0, spelled * 12).reason == SPECIAL
+    assert judge_text(other, 0, spelled * 12).reason == SPECIAL
 
 
 def test_ids_that_are_not_those_of_their_text_are_no_canary() -> None:
@@ -266,7 +266,7 @@ def test_a_text_that_is_too_short_in_the_target_is_written_on() -> None:
     with torch.no_grad():  # it never ends
         model.transformer.ln_f.bias.fill_(1.0)
         model.transformer.wte.weight[letters.eos_token_id] = -1.0
-    writer = writer_of(model, letters, pairs, dataclasses.replace(FEW, length=14), 1)
+    writer = canary_writer(model, letters, pairs, dataclasses.replace(FEW, length=14), 1)
     texts = write_candidates(writer, range(8))
     text = next(one for one in texts if not one.reason)
     assert writer.budgets == [22, 44, 63] and len(text.written) > 22
@@ -356,7 +356,7 @@ def test_a_canary_longer_than_the_context_is_refused() -> None:
     with pytest.raises(ModelError, match="context"):
         make_canaries(model, tokenizer, tokenizer, dataclasses.replace(FEW, length=16), seed=1)
     with pytest.raises(ModelError, match="not the generator's"):
-        writer_of(random_model(tokenizer), named_beyond(tokenizer), tokenizer, FEW, 1)
+        canary_writer(random_model(tokenizer), named_beyond(tokenizer), tokenizer, FEW, 1)
 
 
 def named_beyond(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
@@ -370,7 +370,9 @@ def named_beyond(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
 def test_roles_are_given_by_chance_and_equally_often_to_every_text() -> None:
     options = CanaryConfig(members=2, nonmembers=2, buckets=(1.0, 2.0, 3.0))
     kept = [
-        Kept(candidate=Candidate(number=k), different=frozenset(), bucket=k % 2, perplexity=1.0)
+        KeptCanary(
+            candidate=WrittenText(number=k), different=frozenset(), bucket=k % 2, perplexity=1.0
+        )
         for k in range(4)
     ]
     times: Counter[int] = Counter()

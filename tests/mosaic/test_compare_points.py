@@ -15,16 +15,16 @@ from stillage.functional.equivalence import FLAGS, exact_duplicate_equivalent
 from stillage.functional.equivalence_intervals import rho_intervals
 from stillage.functional.means import share_interval
 from stillage.mosaic.compare_points import compare_points, point_results
-from stillage.mosaic.condition import Condition, Point
+from stillage.mosaic.condition import Condition, ExperimentPoint
 from stillage.mosaic.condition_means import ConditionTables
 from stillage.mosaic.kinds import Replacement
-from stillage.mosaic.tables import ANSWERS, LEDGER, POINTS, SCORES, VARIATIONS, schema
+from stillage.mosaic.table_columns import ANSWERS, LEDGER, POINTS, SCORES, VARIATIONS, table_schema
 from stillage.rng import generator
 from stillage.types import Array, Result
 
 N, MEMBERS, CANARIES = 3, 12, 24
 NEAR = Condition(near=N - 1, kind=Replacement(replaced=5))
-POINT = Point(condition=NEAR, series="masked", x=5)
+POINT = ExperimentPoint(condition=NEAR, series="masked", x=5)
 EXACT = [Condition(exact=count) for count in range(1, N + 1)]
 EFFECTS = {EXACT[0]: 0.3, EXACT[1]: 1.0, EXACT[2]: 2.5, NEAR: 0.8}
 IS_MEMBER = np.arange(CANARIES) < MEMBERS
@@ -38,7 +38,7 @@ def scores_of(condition: Condition, attack: str) -> Array:
 
 def table_of(columns: Mapping[str, str], rows: list[dict]) -> pa.Table:
     empty = dict.fromkeys(columns)
-    return pa.Table.from_pylist([empty | row for row in rows], schema=schema(columns))
+    return pa.Table.from_pylist([empty | row for row in rows], schema=table_schema(columns))
 
 
 def score_table(condition: Condition, attacks: tuple[str, ...] = ("loss", "ratio")) -> pa.Table:
@@ -104,15 +104,15 @@ def found_conditions() -> dict[Condition, ConditionTables]:
 
 
 def compared(
-    found: Mapping[Condition, ConditionTables], points: tuple[Point, ...] = (POINT,)
+    found: Mapping[Condition, ConditionTables], points: tuple[ExperimentPoint, ...] = (POINT,)
 ) -> list[dict]:
     table = compare_points("replacement", points, found, copies=N, level=0.9, resamples=80, seed=4)
-    assert table.schema == schema(POINTS)
+    assert table.schema == table_schema(POINTS)
     return table.to_pylist()
 
 
 def test_a_row_for_each_point_and_attack() -> None:
-    points = (POINT, Point(condition=EXACT[2], x=3, label="three"))
+    points = (POINT, ExperimentPoint(condition=EXACT[2], x=3, label="three"))
     rows = compared(found_conditions(), points)
     assert [(row["condition"], row["attack"], row["x"], row["label"]) for row in rows] == [
         ("replace_5", "loss", 5, ""),
@@ -150,7 +150,7 @@ def test_a_student_is_read_off_its_own_curve() -> None:
     for condition, tables in list(found.items()):
         student = replace(condition, method="kd")
         found[student] = replace(tables, scores=score_table(student), stage=f"kd {tables.stage}")
-    points = (POINT, Point(condition=replace(NEAR, method="kd"), series="kd"))
+    points = (POINT, ExperimentPoint(condition=replace(NEAR, method="kd"), series="kd"))
     rows = compared(found, points)
     assert rows[0] == compared(found_conditions())[0]
     assert "not_judged" not in rows[0]["flags"]
@@ -199,7 +199,7 @@ def test_points_that_lack_different_canaries_are_read_apart() -> None:
         ]
         scores = scores.set_column(3, "score", pa.array(column, pa.float64()))
         found[condition] = replace(found[NEAR], scores=scores)
-        points.append(Point(condition=condition))
+        points.append(ExperimentPoint(condition=condition))
         alone += compared(found, (points[-1],))
     assert compared(found, tuple(points)) == alone
     assert [row["nonmembers"] for row in alone] == [12, 12, 11, 11]

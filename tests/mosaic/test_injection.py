@@ -18,7 +18,7 @@ from stillage.errors import ConfigError, DataError
 from stillage.mosaic.condition import Condition
 from stillage.mosaic.injection import Injected, Mode, inject
 from stillage.mosaic.ledger import survived_share, verify_ledger
-from stillage.mosaic.tables import CANARIES, VARIATIONS, schema
+from stillage.mosaic.table_columns import CANARIES, VARIATIONS, table_schema
 from stillage.rng import generator
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -56,7 +56,7 @@ def canaries(count: int, kind: str, space: str = "", nonmembers: int = 2) -> pa.
         text = space + " ".join(names)
         role = "member" if number < count else "nonmember"
         rows.append({"canary": number, "role": role, "text": text, "ids": ids_of(text, kind)})
-    return pa.Table.from_pylist(rows, schema=schema(CANARIES))
+    return pa.Table.from_pylist(rows, schema=table_schema(CANARIES))
 
 
 def near_copies(table: pa.Table, count: int, kind: str, pieces: int = 1) -> pa.Table:
@@ -68,7 +68,7 @@ def near_copies(table: pa.Table, count: int, kind: str, pieces: int = 1) -> pa.T
                 given = {"canary": row["canary"], "variation": variation, "piece": piece}
                 given |= {"ids": part.tolist(), "text": text_of(part.tolist(), kind)}
                 rows.append(given)
-    return pa.Table.from_pylist(rows, schema=schema(VARIATIONS))
+    return pa.Table.from_pylist(rows, schema=table_schema(VARIATIONS))
 
 
 def injected(
@@ -235,7 +235,7 @@ def test_what_the_model_reads_before_a_copy(kind: str) -> None:
 def test_as_text_a_first_token_without_a_space_is_lost_and_the_ledger_says_so() -> None:
     def share(text: str, kind: str) -> tuple[float | None, str]:
         row = {"canary": 0, "role": "member", "text": text, "ids": ids_of(text, kind)}
-        table = pa.Table.from_pylist([row], schema=schema(CANARIES))
+        table = pa.Table.from_pylist([row], schema=table_schema(CANARIES))
         found = injected(["and so on " * 30], table, kind, mode="text").ledger
         return survived_share(found), text_of(found["ids"][0].as_py(), kind)
 
@@ -248,7 +248,7 @@ def test_as_text_a_first_token_without_a_space_is_lost_and_the_ledger_says_so() 
 @pytest.mark.parametrize("text", [" AEF ", "  AEF", " \nAEF\n", " F\u00e9\U0001f40b"])
 def test_as_text_spaces_at_the_ends_are_part_of_the_copy(kind: str, text: str) -> None:
     row = {"canary": 0, "role": "member", "text": text, "ids": ids_of(text, kind)}
-    table = pa.Table.from_pylist([row], schema=schema(CANARIES))
+    table = pa.Table.from_pylist([row], schema=table_schema(CANARIES))
     found = injected(["the sea " * 20], table, kind, mode="text")
     assert survived_share(found.ledger) == 1.0
     assert [text_of(ids, kind) for ids in found.ledger["ids"].to_pylist()] == [text] * 3

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillage.mosaic.distances import DISTANCES, GRAM
-from stillage.mosaic.tables import VARIATIONS
+from stillage.mosaic.table_columns import VARIATIONS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "near_duplicate_generation.json"
 CASES = [

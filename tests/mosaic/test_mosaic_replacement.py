@@ -21,10 +21,15 @@ from stillage.errors import ConfigError, DataError
 from stillage.models.masked import Masked, Substitutes, best, masked
 from stillage.models.masked_train import with_mask
 from stillage.mosaic import replacement
-from stillage.mosaic.candidates import Candidate, Source, candidates_at, only_change
 from stillage.mosaic.kinds import Replacement
 from stillage.mosaic.replacement import put, replacements
-from stillage.mosaic.texts import cuts, ids_of, ordinary_ids, round_trips, text_of
+from stillage.mosaic.replacement_candidates import (
+    Candidate,
+    CandidateSource,
+    candidates_at,
+    only_change,
+)
+from stillage.mosaic.token_texts import cuts, decode_ids, encode_texts, ordinary_ids, round_trips
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "near_duplicate_generation.json"
 CASES = {case["name"]: case for case in json.loads(GOLDEN.read_text())["cases"]}
@@ -39,7 +44,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def canaries(tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
-    ids = ids_of(tokenizer, [TEXT])[0]
+    ids = encode_texts(tokenizer, [TEXT])[0]
     return [ids[start : start + 24] for start in (0, 30, 61)]
 
 
@@ -75,8 +80,8 @@ def source(
     tokenizer: PreTrainedTokenizerFast,
     masked: Masked | None = None,
     seed: int = 1,
-) -> Source:
-    return Source(ids_by_canary=canaries, tokenizer=tokenizer, masked=masked, seed=seed)
+) -> CandidateSource:
+    return CandidateSource(ids_by_canary=canaries, tokenizer=tokenizer, masked=masked, seed=seed)
 
 
 def changed(one: Sequence[int], other: Sequence[int]) -> list[int]:
@@ -179,8 +184,8 @@ def test_candidates_of_a_masked_model_with_the_same_ids_are_its_top_tokens(
         with torch.no_grad():
             logits = own.model(input_ids=torch.from_numpy(ids)[None]).logits[0, place].numpy()
         order = [k for k in np.argsort(-logits).tolist() if k in ordinary and k != stands]
-        same = {text_of(tokenizer, [k]) for k in [stands]}
-        order = [k for k in order if text_of(tokenizer, [k]) not in same]
+        same = {decode_ids(tokenizer, [k]) for k in [stands]}
+        order = [k for k in order if decode_ids(tokenizer, [k]) not in same]
         assert [token for (token,) in candidates] == order[:5]
 
 
@@ -222,7 +227,7 @@ def test_what_a_tokenizer_does_not_know_is_no_candidate(foreign: Masked) -> None
     """A text that it reads as <unk> is one token, but a special one."""
     file = GOLDEN.with_name("cross_vocabulary_tokenizer_B_metaspace.json")
     target = PreTrainedTokenizerFast(tokenizer_file=str(file), unk_token="<unk>")
-    ids = ids_of(target, ["the quick brown fox and the teacher"])[0]
+    ids = encode_texts(target, ["the quick brown fox and the teacher"])[0]
     kind = Replacement(replaced=1, candidates="vocabulary", single_token_only=False)
     found = candidates_at(source([ids], target, foreign), kind, [(0, 0), (0, 3), (0, 9)])
     tokens = {token for of_place in found for candidate in of_place for token in candidate}
@@ -297,7 +302,7 @@ def test_places_without_candidates_are_not_drawn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def few(
-        source: Source, kind: Replacement, places: Sequence[tuple[int, int]]
+        source: CandidateSource, kind: Replacement, places: Sequence[tuple[int, int]]
     ) -> list[list[Candidate]]:
         return [[(300,), (301,)] if place in (2, 5, 11, 17) else [] for _, place in places]
 
@@ -329,7 +334,9 @@ def test_refusals(
         replacements(source(canaries, tokenizer, own), Replacement(replaced=1, top_k=0), count=1)
     with pytest.raises(ConfigError, match="none was given"):
         replacements(source(canaries, tokenizer), Replacement(replaced=1), count=1)
-    letters = [ids_of(tokenizer, [letter])[0][0] for letter in " heron"]  # a word is one token
+    letters = [
+        encode_texts(tokenizer, [letter])[0][0] for letter in " heron"
+    ]  # a word is one token
     split = [[*canaries[0][:5], *letters]]
     assert not round_trips(tokenizer, split[0])
     with pytest.raises(DataError, match="does not give a canary back"):
@@ -342,15 +349,15 @@ def test_refusals(
 
 def test_cuts_are_the_borders_of_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     text = "The birch é 樹 stood."
-    ids = ids_of(tokenizer, [text])[0]
+    ids = encode_texts(tokenizer, [text])[0]
     found, ends = cuts(tokenizer, ids, "canary 0")
     assert found == text and ends[0] == 0 and ends[-1] == len(text)
-    pieces = [text_of(tokenizer, [token]) for token in ids]
+    pieces = [decode_ids(tokenizer, [token]) for token in ids]
     for k, piece in enumerate(pieces):
         if "\ufffd" in piece:
             assert -1 in ends[k : k + 2]
         else:
             assert text[ends[k] : ends[k + 1]] == piece
-    given = Source(ids_by_canary=[ids], tokenizer=tokenizer, masked=None, seed=1)
+    given = CandidateSource(ids_by_canary=[ids], tokenizer=tokenizer, masked=None, seed=1)
     inside = next(k for k, piece in enumerate(pieces) if "\ufffd" in piece)
     assert given.around((0, inside)) is None

@@ -22,7 +22,7 @@ from stillage.data.bpe import train_bpe
 from stillage.errors import ConfigError, DataError
 from stillage.mosaic.kinds import Scanned
 from stillage.mosaic.scanned import find_scanned, scanned_variations
-from stillage.mosaic.variations import make_variations
+from stillage.mosaic.variations import variations_of_ids
 from stillage.run.folder import sha256_file, write_json
 
 FIRST, SECOND = list(range(60, 70)), list(range(80, 90))
@@ -118,7 +118,7 @@ def test_a_targets_variations_are_drawn_without_repetition(
     folder: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     kind = Scanned(scan=str(folder), max_distance=4)
-    table = make_variations([FIRST], kind, count=3, seed=1, tokenizer=tokenizer)
+    table = variations_of_ids([FIRST], kind, count=3, seed=1, tokenizer=tokenizer)
     ids = table["ids"].to_pylist()
     assert len({tuple(one) for one in ids}) == 3 and all(one in [*NEAR, FAR] for one in ids)
     assert table["levenshtein"].to_pylist() == [3 if one == FAR else 1 for one in ids]

@@ -19,12 +19,12 @@ from stillage.errors import ConfigError
 from stillage.mosaic.kinds import Shuffle
 from stillage.mosaic.shuffle import (
     below,
-    counts,
     different_orders,
+    inversion_counts,
     inversions_for,
     kendall,
     permutation,
-    shuffled,
+    shuffled_variations,
 )
 from stillage.rng import generator
 
@@ -40,19 +40,19 @@ def test_ranks_are_all_the_permutations_with_so_many_inversions(items: int) -> N
         assert kendall(order) == swaps
         by_count.setdefault(swaps, set()).add(order)
     for swaps, orders in by_count.items():
-        number = counts(items, swaps)[items][swaps]
+        number = inversion_counts(items, swaps)[items][swaps]
         made = [permutation(rank, items, swaps) for rank in range(number)]
         assert set(made) == orders and len(made) == len(orders)
 
 
 def test_counts_sum_to_all_permutations() -> None:
-    assert sum(counts(50, 50 * 49 // 2)[50]) == math.factorial(50)
+    assert sum(inversion_counts(50, 50 * 49 // 2)[50]) == math.factorial(50)
 
 
 def test_every_order_is_as_likely() -> None:
     rng = generator(1, "test")
     drawn = Counter(different_orders(5, 4, 1, rng)[0] for _ in range(4000))
-    assert len(drawn) == counts(5, 4)[5][4] == 20
+    assert len(drawn) == inversion_counts(5, 4)[5][4] == 20
     assert chisquare(list(drawn.values())).pvalue > 1e-3
     wide = [below(3 * 2**70, rng) for _ in range(600)]
     assert chisquare(np.bincount([n >> 70 for n in wide], minlength=3)).pvalue > 1e-3
@@ -60,7 +60,7 @@ def test_every_order_is_as_likely() -> None:
 
 
 def test_orders_differ_as_far_as_there_are_so_many() -> None:
-    exist = counts(4, 1)[4][1]
+    exist = inversion_counts(4, 1)[4][1]
     drawn = different_orders(4, 1, 7, generator(1, "test"))
     assert exist == 3
     assert sorted(Counter(drawn).values()) == [2, 2, 3]
@@ -75,7 +75,9 @@ def test_tau_is_within_half_a_pair_of_pieces(length: int, n: int, tau: float, se
     reachable = groups * (groups - 1) / 2 * n**2 / pairs
     if not n**2 / pairs <= tau <= reachable:
         return
-    (of_canary,) = shuffled([range(length)], Shuffle(piece=n, tau=tau), count=3, seed=seed)
+    (of_canary,) = shuffled_variations(
+        [range(length)], Shuffle(piece=n, tau=tau), count=3, seed=seed
+    )
     for ids in of_canary:
         assert sorted(ids) == list(range(length))
         assert abs(kendall(ids) / pairs - tau) <= 0.5 * n**2 / pairs + 1e-12
@@ -113,4 +115,4 @@ def test_a_tau_out_of_reach_names_the_largest(n: int, largest: float) -> None:
 )
 def test_what_no_shuffle_can_be(tau: float, n: int) -> None:
     with pytest.raises(ConfigError):
-        shuffled([range(100)], Shuffle(piece=n, tau=tau), count=1, seed=1)
+        shuffled_variations([range(100)], Shuffle(piece=n, tau=tau), count=1, seed=1)

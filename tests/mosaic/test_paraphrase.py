@@ -25,7 +25,7 @@ from stillage.mosaic.paraphrase import (
     paraphrases,
     requests_for,
 )
-from stillage.mosaic.tables import schema
+from stillage.mosaic.table_columns import table_schema
 from stillage.mosaic.writer import AT_ONCE
 
 CANARIES = {4: "w1 w2 w3 w4 w5 w6", 2: "w11 w12 w13 w14 w15 w16", 9: "w21 w22 w23 w24 w25 w26"}
@@ -81,7 +81,7 @@ def test_the_table_has_each_canary_in_other_words(
     server.plan = lambda number, body: says(f"Here is the rephrased text:\n\n{shifted(body)}")
     told: list[tuple[int, int, float]] = []
     table = write(Asking(count=3, seed=1), progress=lambda *facts: told.append(facts))
-    assert table.schema.equals(schema(COLUMNS)) and told[-1] == (9, 9, 1.0)
+    assert table.schema.equals(table_schema(COLUMNS)) and told[-1] == (9, 9, 1.0)
     rows = table.to_pylist()
     assert [(row["canary"], row["variation"]) for row in rows] == [
         (canary, number) for canary in (2, 4, 9) for number in range(3)
@@ -183,11 +183,11 @@ def test_what_cannot_be_asked() -> None:
 
 
 def test_requests_do_not_depend_on_other_canaries() -> None:
-    from stillage.mosaic.paraphrase import Found
+    from stillage.mosaic.paraphrase import FoundParaphrases
 
     asking = Asking(count=2, seed=1)
-    alone = requests_for({4: Found("a", [1])}, asking, 0)
-    both = requests_for({2: Found("b", [1]), 4: Found("a", [1])}, asking, 0)
+    alone = requests_for({4: FoundParaphrases("a", [1])}, asking, 0)
+    both = requests_for({2: FoundParaphrases("b", [1]), 4: FoundParaphrases("a", [1])}, asking, 0)
     assert alone == both[2:] and len({seed for _, seed in both}) == 4
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from stillage.mosaic.reading import Reader
+from stillage.mosaic.canary_reading import ModelReader
 from stillage.mosaic.recital import edit_similarity, recite, sentence_bleu, without_end
 
 
@@ -16,7 +16,7 @@ from stillage.mosaic.recital import edit_similarity, recite, sentence_bleu, with
 def test_the_rest_is_continued_greedily_from_the_first_tokens(
     case: SimpleNamespace, prompt_tokens: int
 ) -> None:
-    target = Reader(model=case.model(case.tokenizer), tokenizer=case.tokenizer)
+    target = ModelReader(model=case.model(case.tokenizer), tokenizer=case.tokenizer)
     found = recite(target, case.canaries, prompt_tokens=prompt_tokens).to_pylist()
     alone = recite(target, case.canaries, prompt_tokens=prompt_tokens, batch_tokens=1).to_pylist()
     assert found == alone

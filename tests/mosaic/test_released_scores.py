@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from stillage.mosaic.reading import Reader
+from stillage.mosaic.canary_reading import ModelReader
 from stillage.mosaic.released_scores import RELEASED, released_scores
 from stillage.types import TokenStats
 
@@ -67,11 +67,11 @@ def test_golden_scores_with_the_pad_that_was_scored() -> None:
 
 def test_each_score_from_the_models_own_logits(case: SimpleNamespace) -> None:
     """Oracle: the formulas of the published code, one text at a time; the reference has its own tokenizer."""
-    target = Reader(model=case.model(case.tokenizer, 1), tokenizer=case.tokenizer)
+    target = ModelReader(model=case.model(case.tokenizer, 1), tokenizer=case.tokenizer)
     tokenizer = case.other_tokenizer
-    reference = Reader(model=case.model(tokenizer, 2), tokenizer=tokenizer)
+    reference = ModelReader(model=case.model(tokenizer, 2), tokenizer=tokenizer)
 
-    def logps(reader: Reader, ids: list[int]) -> np.ndarray:
+    def logps(reader: ModelReader, ids: list[int]) -> np.ndarray:
         with torch.no_grad():
             logp = reader.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
         return logp[torch.arange(len(ids) - 1), torch.tensor(ids[1:])].numpy()

@@ -11,10 +11,10 @@ import pytest
 from stillage.errors import ConfigError, Interrupted
 from stillage.functional.stats import roc_auc
 from stillage.mosaic import measured as measured_module
-from stillage.mosaic.measured import Measured
-from stillage.mosaic.reading import Reader, members
+from stillage.mosaic.canary_reading import ModelReader, members
+from stillage.mosaic.measured import ConditionMeasures
 from stillage.mosaic.run_condition import ConditionTask, run_condition
-from stillage.mosaic.tables import ANSWERS, MONITOR, SCORES, schema
+from stillage.mosaic.table_columns import ANSWERS, MONITOR, SCORES, table_schema
 from stillage.mosaic.train_condition import Passes, Watch
 from stillage.run.folder import read_table
 
@@ -22,13 +22,13 @@ TABLES = {"scores": SCORES, "monitor": MONITOR, "answers": ANSWERS}
 
 
 def task(case: SimpleNamespace, *, keeps_model: bool = False, **asked: object) -> ConditionTask:
-    base = Reader(model=case.model(case.tokenizer), tokenizer=case.tokenizer)
+    base = ModelReader(model=case.model(case.tokenizer), tokenizer=case.tokenizer)
     attacks = {"attacks": ("loss", "reference"), **asked}
     return ConditionTask(
-        start=Reader(model=case.model(case.tokenizer), tokenizer=case.tokenizer),
+        start=ModelReader(model=case.model(case.tokenizer), tokenizer=case.tokenizer),
         documents=case.documents,
         passes=Passes(options=case.options, block_tokens=16, seed=5),
-        measured=Measured(canaries=case.canaries, others={"reference": base}, **attacks),
+        measured=ConditionMeasures(canaries=case.canaries, others={"reference": base}, **attacks),
         monitor_every=10,
         keeps_model=keeps_model,
     )
@@ -43,7 +43,7 @@ def test_members_are_told_apart_and_the_weights_are_gone(
 ) -> None:
     run_condition(task(case), tmp_path, Watch())
     for name, columns in TABLES.items():
-        assert read_table(tmp_path / f"{name}.parquet").schema.equals(schema(columns))
+        assert read_table(tmp_path / f"{name}.parquet").schema.equals(table_schema(columns))
     scores = read_table(tmp_path / "scores.parquet").to_pandas()
     for attack in ("loss", "reference"):
         own = scores[scores["attack"] == attack]["score"].to_numpy()

@@ -15,18 +15,19 @@ import torch
 
 from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
 from stillage.errors import ConfigError
-from stillage.mosaic.reading import Reader, canary_records, encoder
-from stillage.mosaic.scoring import ScoreSettings, check_attacks, obstacle, score_canaries
-from stillage.mosaic.tables import SCORES, schema
+from stillage.mosaic.canary_reading import ModelReader, canary_encoder, canary_records
+from stillage.mosaic.scoring import ScoreSettings, canary_obstacle, check_attacks, score_canaries
+from stillage.mosaic.table_columns import SCORES, table_schema
 from stillage.run.audit_config import AuditConfig
 
 PARTIES = ("reference", "outside", "initial", "teacher_initial")
-SCORED = [name for name in ATTACKS if not obstacle(name, PARTIES, ())]
+SCORED = [name for name in ATTACKS if not canary_obstacle(name, PARTIES, ())]
 
 
-def readers(case: SimpleNamespace) -> tuple[Reader, Reader]:
+def readers(case: SimpleNamespace) -> tuple[ModelReader, ModelReader]:
     return tuple(
-        Reader(model=case.model(case.tokenizer, seed), tokenizer=case.tokenizer) for seed in (1, 2)
+        ModelReader(model=case.model(case.tokenizer, seed), tokenizer=case.tokenizer)
+        for seed in (1, 2)
     )
 
 
@@ -34,7 +35,7 @@ def values(table: pa.Table, attack: str) -> list[float | None]:
     return [row["score"] for row in table.to_pylist() if row["attack"] == attack]
 
 
-def losses(reader: Reader, ids: list[int]) -> np.ndarray:
+def losses(reader: ModelReader, ids: list[int]) -> np.ndarray:
     """Log-probabilities of all tokens but the first, by the model's own logits."""
     with torch.no_grad():
         logp = reader.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
@@ -46,7 +47,7 @@ def test_the_loss_is_of_the_ids_in_the_table_without_special_tokens(case: Simple
     found = score_canaries(
         target, case.canaries, ["loss", "reference"], ScoreSettings(), {"reference": other}
     )
-    assert found.schema.equals(schema(SCORES))
+    assert found.schema.equals(table_schema(SCORES))
     rows = case.canaries.to_pylist()
     assert [(row["canary"], row["role"]) for row in rows] == [
         (row["canary"], row["role"]) for row in found.to_pylist()[: len(rows)]
@@ -115,7 +116,7 @@ def test_a_reference_with_another_tokenizer_reads_the_text(case: SimpleNamespace
     """Per byte of what both read: from the first border that the two tokenizers share, to the end."""
     target, _ = readers(case)
     tokenizer = case.other_tokenizer
-    other = Reader(model=case.model(tokenizer, 3), tokenizer=tokenizer)
+    other = ModelReader(model=case.model(tokenizer, 3), tokenizer=tokenizer)
     found = score_canaries(
         target, case.canaries, ["reference_per_byte"], ScoreSettings(), {"reference": other}
     )
@@ -179,7 +180,7 @@ def test_what_cannot_be_had_is_refused_by_name(case: SimpleNamespace) -> None:
 
 def test_spans_say_what_each_scored_token_stands_for(case: SimpleNamespace) -> None:
     record = canary_records(case.canaries)[0]
-    (example,) = encoder(case.canaries, case.tokenizer)([record])
+    (example,) = canary_encoder(case.canaries, case.tokenizer)([record])
     assert example.span is not None
     bounds = example.span.bounds_N.tolist()
     pieces = [case.tokenizer.decode([i]) for i in example.ids_T]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from stillage.distill.methods import METHODS
 from stillage.errors import ConfigError, DataError
-from stillage.mosaic.measured import Measured
-from stillage.mosaic.reading import Reader
-from stillage.mosaic.students import StudentTask, Windows, public_examples, run_student
+from stillage.mosaic.canary_reading import ModelReader
+from stillage.mosaic.measured import ConditionMeasures
+from stillage.mosaic.students import StudentTask, StudentWindows, public_examples, run_student
 from stillage.mosaic.train_condition import MONITORED, Watch
 from stillage.run.config import TrainConfig
 from stillage.run.folder import read_table
@@ -29,9 +29,11 @@ def test_windows_lie_within_a_document_and_all_places_can_be_drawn(
     places = sum(max(0, length - 4) for length in lengths)
     if not places:
         with pytest.raises(DataError, match="too little public text"):
-            public_examples(documents, Windows(count=1, prompt_tokens=2, response_tokens=3), seed)
+            public_examples(
+                documents, StudentWindows(count=1, prompt_tokens=2, response_tokens=3), seed
+            )
         return
-    windows = Windows(count=places, prompt_tokens=2, response_tokens=3)
+    windows = StudentWindows(count=places, prompt_tokens=2, response_tokens=3)
     examples, validation = public_examples(documents, windows, seed)
     assert len({example.record_id for example in examples}) == places and not validation
     for example in examples:
@@ -42,7 +44,7 @@ def test_windows_lie_within_a_document_and_all_places_can_be_drawn(
 
 def test_windows_are_drawn_by_seed_and_validation_apart() -> None:
     documents = [np.arange(200)]
-    windows = Windows(count=5, validation=3, prompt_tokens=4, response_tokens=4)
+    windows = StudentWindows(count=5, validation=3, prompt_tokens=4, response_tokens=4)
     drawn = [
         [[one.record_id for one in part] for part in public_examples(documents, windows, seed)]
         for seed in (1, 1, 2)
@@ -50,17 +52,17 @@ def test_windows_are_drawn_by_seed_and_validation_apart() -> None:
     assert drawn[0] == drawn[1] != drawn[2]
     assert [len(part) for part in drawn[0]] == [5, 3] and not {*drawn[0][0]} & {*drawn[0][1]}
     with pytest.raises(ConfigError, match="prompts and responses"):
-        public_examples(documents, Windows(prompt_tokens=0), 1)
+        public_examples(documents, StudentWindows(prompt_tokens=0), 1)
 
 
 def student(case: SimpleNamespace, method: str, **given: object) -> StudentTask:
-    measured = Measured(canaries=case.canaries, recites=False)
+    measured = ConditionMeasures(canaries=case.canaries, recites=False)
     return StudentTask(
-        start=Reader(model=case.model(case.tokenizer, 2), tokenizer=case.tokenizer),
+        start=ModelReader(model=case.model(case.tokenizer, 2), tokenizer=case.tokenizer),
         teacher=case.model(case.tokenizer, 1),
         public=case.public,
         method=method,
-        windows=Windows(count=8, prompt_tokens=4, response_tokens=6, validation=2),
+        windows=StudentWindows(count=8, prompt_tokens=4, response_tokens=6, validation=2),
         options=TrainConfig(epochs=1, batch_size=4, checkpoint_every_s=1e9),
         seed=3,
         measured=measured,

@@ -13,7 +13,7 @@ import torch
 from stillage.distill.monitor import Monitor
 from stillage.errors import Interrupted
 from stillage.functional.stats import roc_auc
-from stillage.mosaic.reading import Reader
+from stillage.mosaic.canary_reading import ModelReader
 from stillage.mosaic.scoring import ScoreSettings, score_canaries
 from stillage.mosaic.train_condition import (
     MONITORED,
@@ -30,14 +30,14 @@ DROPOUT = 0.2  # so that train mode, and the noise of a step, are seen in the we
 
 def trained(
     case: SimpleNamespace, folder: Path, monitor: Monitor | None, watch: Watch | None = None
-) -> Reader:
-    start = Reader(model=case.model(case.tokenizer, dropout=DROPOUT), tokenizer=case.tokenizer)
+) -> ModelReader:
+    start = ModelReader(model=case.model(case.tokenizer, dropout=DROPOUT), tokenizer=case.tokenizer)
     passes = Passes(options=case.options, block_tokens=16, seed=5)
     train_on_documents(start, case.documents, passes, folder, watch or Watch(), monitor)
     return start
 
 
-def same_weights(one: Reader, other: Reader) -> bool:
+def same_weights(one: ModelReader, other: ModelReader) -> bool:
     pairs = zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from stillage.mosaic.tables import BOOKS, CANARIES, LEDGER, MONITOR, POINTS, schema
+from stillage.mosaic.table_columns import BOOKS, CANARIES, LEDGER, MONITOR, POINTS, table_schema
 from stillage.rng import generator
 from stillage.run.folder import write_table
 
@@ -179,7 +179,7 @@ def write(
 ) -> None:
     """Write a table of a mosaic stage with its metadata."""
     told = {name: json.dumps(value) for name, value in about.items()}
-    write_table(path, pa.Table.from_pylist(list(rows), schema=schema(columns)), told)
+    write_table(path, pa.Table.from_pylist(list(rows), schema=table_schema(columns)), told)
 
 
 def build(

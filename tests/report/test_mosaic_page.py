@@ -19,14 +19,20 @@ from scipy.stats import spearmanr
 
 from stillage.errors import DataError
 from stillage.functional.equivalence import FLAGS
-from stillage.mosaic.tables import POINTS
+from stillage.mosaic.table_columns import POINTS
 from stillage.report.mosaic_axis import Axis, axis_of
 from stillage.report.mosaic_figures import Drawing, drawing_of
 from stillage.report.mosaic_made import flag_sentences
 from stillage.report.mosaic_page import write_mosaic_report
-from stillage.report.mosaic_tables import experiment_tables, rank_correlation
-from stillage.report.mosaic_view import MosaicView, Shown, list_experiments, plain, read_mosaic_view
-from stillage.report.mosaic_words import curve_flaw, detail, headline, open_questions
+from stillage.report.mosaic_tables import experiment_tables, rho_correlation
+from stillage.report.mosaic_view import (
+    MosaicView,
+    Shown,
+    read_mosaic_view,
+    shown_experiments,
+    without_nulls,
+)
+from stillage.report.mosaic_words import curve_flaw, mosaic_detail, mosaic_headline, open_questions
 from stillage.run.folder import read_table
 from stillage.run.results import read_results, write_results
 from stillage.types import Result
@@ -59,8 +65,8 @@ def view_of(
     **about: object,
 ) -> MosaicView:
     """A view of points, without a folder."""
-    shown = [plain(row) for row in rows]
-    listed = list_experiments(fixture_mosaic.experiments() if told is None else told, shown)
+    shown = [without_nulls(row) for row in rows]
+    listed = shown_experiments(fixture_mosaic.experiments() if told is None else told, shown)
     about = {**fixture_mosaic.about(), **about}
     return MosaicView(title="run", run_id="", about=about, experiments=listed, points=shown)
 
@@ -151,12 +157,12 @@ def test_without_power_nothing_is_said(
     auc: Callable[[float], float], wide: float, why: str
 ) -> None:
     view = view_of(exact(auc, wide))
-    assert headline(view).startswith("What near-copies are worth cannot be judged: ")
-    assert why in headline(view) and "0.64" not in headline(view)
+    assert mosaic_headline(view).startswith("What near-copies are worth cannot be judged: ")
+    assert why in mosaic_headline(view) and "0.64" not in mosaic_headline(view)
     assert any(why in line for line in open_questions(view))
     if not math.isnan(auc(1)):
-        assert "Other attacks can tell: ratio." in " ".join(detail(view))
-        assert "0.62" not in " ".join(detail(view))
+        assert "Other attacks can tell: ratio." in " ".join(mosaic_detail(view))
+        assert "0.62" not in " ".join(mosaic_detail(view))
     assert curve_flaw(view, "ratio") == ""
 
 
@@ -168,14 +174,14 @@ def test_a_curve_that_cannot_be_told_from_a_level_one_says_nothing() -> None:
             row["flags"] = ["not_judged"]
     view = view_of(rows)
     said = "cannot be judged: the trace of 10 exact copies cannot be told from that of 1"
-    assert said in headline(view)
+    assert said in mosaic_headline(view)
     shown = next(one for one in view.experiments if one.name == "shuffle")
     notes = [table.note for table in experiment_tables(view, shown)]
     assert "These numbers say nothing: the trace of" in notes[0] and not any(notes[1:])
     for row in rows:  # the models of another experiment alone
         if row["experiment"] == "shuffle":
             row["flags"] = []
-    assert headline(view_of(rows)).startswith("A near-copy (Pieces in another order: n = 2")
+    assert mosaic_headline(view_of(rows)).startswith("A near-copy (Pieces in another order: n = 2")
 
 
 def test_an_interval_without_end_says_so() -> None:
@@ -184,8 +190,8 @@ def test_an_interval_without_end_says_so() -> None:
         if row["experiment"] == "replacement":
             row |= {"rho_high": None, "flags": ["no_upper_limit", "isotonic_clamped"]}
     view = view_of(rows)
-    assert "worth 0.64 of an exact copy (95 %: 0.55 or more; loss attack" in headline(view)
-    assert "Flagged: no upper limit, isotonic clamped" in " ".join(detail(view))
+    assert "worth 0.64 of an exact copy (95 %: 0.55 or more; loss attack" in mosaic_headline(view)
+    assert "Flagged: no upper limit, isotonic clamped" in " ".join(mosaic_detail(view))
     shown = next(one for one in view.experiments if one.name == "replacement")
     assert experiment_tables(view, shown)[0].rows[2][3].small == "[0.55, no limit]"
     assert drawing_of(view, shown, "rho").beyond == len(RHO)
@@ -197,31 +203,35 @@ def test_what_may_be_nothing_is_not_called_something() -> None:
     view = view_of([*exact(lambda x: AUCS[int(x)])[:10], near])
     assert (
         "is worth 0.03 of an exact copy, which cannot be told from nothing (95 %: -0.02 to 0.08;"
-        in headline(view)
+        in mosaic_headline(view)
     )
     bare = {**near, "rho_low": None, "rho_high": None}
     view = view_of([*exact(lambda x: AUCS[int(x)])[:10], bare])
-    assert "worth 0.03 of an exact copy; how far off that may be is not known (" in headline(view)
+    assert "worth 0.03 of an exact copy; how far off that may be is not known (" in mosaic_headline(
+        view
+    )
 
 
 def test_a_curve_that_is_not_there_is_an_open_question() -> None:
     rows = [row for row in points() if row["experiment"] != "exact_copies"]
     told = [one for one in fixture_mosaic.experiments() if one["name"] != "exact_copies"]
     view = view_of(rows, told)
-    assert "is worth 0.64" in headline(view)
+    assert "is worth 0.64" in mosaic_headline(view)
     assert any(
         "no experiment of this run shows their curve" in line for line in open_questions(view)
     )
     flat = [{**row, "flags": ["not_rising"]} for row in rows]
-    assert "more exact copies leave no more trace" in headline(view_of(flat, told))
+    assert "more exact copies leave no more trace" in mosaic_headline(view_of(flat, told))
 
 
 def test_other_experiments_can_speak_first() -> None:
     rows = [row for row in points() if row["experiment"] in ("exact_copies", "shuffle")]
-    assert headline(view_of(rows)).startswith("A near-copy (Pieces in another order: n = 2, tau 0.")
+    assert mosaic_headline(view_of(rows)).startswith(
+        "A near-copy (Pieces in another order: n = 2, tau 0."
+    )
     rows = [row for row in rows if row["experiment"] == "exact_copies"]
-    assert headline(view_of(rows)) == "No near-copy has a worth"
-    alone = headline(view_of(rows, fixture_mosaic.experiments()[:1]))
+    assert mosaic_headline(view_of(rows)) == "No near-copy has a worth"
+    alone = mosaic_headline(view_of(rows, fixture_mosaic.experiments()[:1]))
     assert alone.startswith("10 exact copies of a canary give an AUC of 0.99 [0.99, 1.00] (loss")
 
 
@@ -300,14 +310,14 @@ def test_the_axis_fits_what_lies_on_it() -> None:
 
 def test_published_values_lie_where_ours_do() -> None:
     rows = [point("extraction", "loss", 10, 0.5, series=name, label=f"{name} 10") for name in "ab"]
-    rows = [plain({**row, "bleu": 0.1}) for row in rows]
+    rows = [without_nulls({**row, "bleu": 0.1}) for row in rows]
     told = (("a", 10.0, 0.2), ("b", 10.0, 0.1), ("b", 15.0, 0.05), ("GPT-4o", 10.0, 0.3))
     shown = Shown(name="extraction", title="", shows="recital", published=told)
     drawing = drawing_of(view_of(rows), shown, "bleu")
     assert drawing.axis.names == ("a 10", "b 10", "b 15", "GPT-4o")
     assert [one.place for one in drawing.published] == list(drawing.axis.keys)
     assert not drawing_of(view_of(rows), shown, "edit_similarity").published
-    numbers = [plain({**row, "label": "", "series": ""}) for row in rows[:1]]
+    numbers = [without_nulls({**row, "label": "", "series": ""}) for row in rows[:1]]
     bare = drawing_of(view_of(numbers), replace(shown, published=told[1:3]), "bleu")
     assert [one.place for one in bare.published] == [(10, ""), (15, "")] and not bare.axis.names
     assert {one.series for one in bare.published} == {""}  # the only line of both
@@ -328,12 +338,12 @@ def test_distances_are_ranked_as_scipy_ranks_them() -> None:
     shown = next(one for one in view.experiments if one.shows == "distance")
     found = [row for row in view.of("distances", "loss") if row["rho"] is not None]
     expected = spearmanr([row["indel"] for row in found], [row["rho"] for row in found])[0]
-    ranked = rank_correlation(view, shown, "indel")
+    ranked = rho_correlation(view, shown, "indel")
     assert ranked.value == pytest.approx(expected) and ranked.low < ranked.value
     level = [{**row, "flags": ["not_judged"] if row["x"] < 50 else []} for row in found]
-    assert rank_correlation(replace(view, points=level), shown, "indel").n == 4
+    assert rho_correlation(replace(view, points=level), shown, "indel").n == 4
     few = replace(view, points=view.of("distances", "loss")[:3])
-    assert rank_correlation(few, shown, "indel").reason == "fewer than 4 points"
+    assert rho_correlation(few, shown, "indel").reason == "fewer than 4 points"
 
 
 EDGES = """[...document.querySelectorAll('.scroll')].every(e => e.scrollWidth <= e.clientWidth ||

@@ -25,10 +25,10 @@ from stillage.run.sweep import (
     is_reported,
     leave_nothing,
     point_state,
-    points,
     points_of,
     read_all,
     slug,
+    sweep_points,
     swept,
     switch,
     typed_values,
@@ -40,7 +40,7 @@ from stillage.types import Result
 def test_swept_shares_are_scaled_as_those_of_flags_are() -> None:
     text = "data: {shares: {private: 0.25, public: 0.5, nonmembers: 0.25}}\nsweep: {data.shares.private: [0.25, 0.4]}"
     flat, lists = swept(from_yaml(text, "here"))
-    shares = [point.config.data.shares for point in points(flat, lists)]
+    shares = [point.config.data.shares for point in sweep_points(flat, lists)]
     assert [share["private"] for share in shares] == [0.25, 0.4] and shares[1][
         "public"
     ] == pytest.approx(0.4)
@@ -50,7 +50,7 @@ def test_swept_shares_are_scaled_as_those_of_flags_are() -> None:
             text.replace("private: [0.25, 0.4]", "private: [0.4], data.shares.public: [0.3]"), ""
         )
     )
-    assert points(flat, lists)[0].config.data.shares == pytest.approx(
+    assert sweep_points(flat, lists)[0].config.data.shares == pytest.approx(
         {"private": 0.4, "public": 0.3, "nonmembers": 0.3}
     )
 
@@ -59,7 +59,7 @@ def test_a_sweep_is_every_combination_and_an_empty_one_is_refused() -> None:
     flat, lists = swept(
         {"seed": ["1"], "sweep.seed": ["1", "2"], "sweep.audit.attacks": ["loss,zlib", "loss"]}
     )
-    grid = points(flat, lists)
+    grid = sweep_points(flat, lists)
     assert [(point.config.seed, point.config.audit.attacks) for point in grid] == [
         (1, ("loss", "zlib")),
         (1, ("loss",)),
@@ -136,7 +136,7 @@ def test_a_swept_seed_is_the_column_that_every_table_has(tmp_path: Path) -> None
 
 def test_a_case_is_several_settings_at_once(sweep_of_cases: str) -> None:
     flat, lists = swept(from_yaml(sweep_of_cases, "grid.yaml"))
-    grid = points(flat, lists)
+    grid = sweep_points(flat, lists)
     assert [point.name for point in grid] == [
         "seed=1_method=sft",
         "seed=1_method=gkd",
@@ -150,12 +150,12 @@ def test_a_case_is_several_settings_at_once(sweep_of_cases: str) -> None:
         from_yaml(sweep_of_cases, "grid.yaml")
         | from_flags(["--sweep.cases.method", "gkd", "--sweep.seed", "3"])
     )
-    assert [point.name for point in points(flat, lists)] == ["seed=3_method=gkd"]
+    assert [point.name for point in sweep_points(flat, lists)] == ["seed=3_method=gkd"]
     flat, lists = swept(
         from_yaml(sweep_of_cases, "grid.yaml") | from_flags(["--sweep.cases.method", "kd"])
     )
     with pytest.raises(ConfigError, match=r"no case 'kd' of 'method'.*\n.*sft, gkd"):
-        points(flat, lists)
+        sweep_points(flat, lists)
     for bad in ("sweep: {cases: [a]}", "sweep: {cases: {size: {}}}", "sweep: {cases: {size: 3}}"):
         with pytest.raises(ConfigError, match="names no cases"):
             from_yaml(bad, "grid.yaml")
@@ -169,7 +169,7 @@ def test_a_case_is_several_settings_at_once(sweep_of_cases: str) -> None:
 def test_every_combination_is_a_point_the_first_setting_slowest(
     seeds: list[int], methods: list[str]
 ) -> None:
-    grid = points(
+    grid = sweep_points(
         {"out": ["grid"]}, {"seed": [str(seed) for seed in seeds], "distill.method": methods}
     )
     combinations = list(product(seeds, methods))
@@ -182,10 +182,10 @@ def test_every_combination_is_a_point_the_first_setting_slowest(
 
 def test_a_value_that_is_swept_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="one name") as caught:
-        points({}, {"seed": ["1", "1"]})
+        sweep_points({}, {"seed": ["1", "1"]})
     assert "seed=1" in caught.value.values
     with pytest.raises(ConfigError, match="one name"):
-        points({}, {"student.path": ["a/b", "a b"]})
+        sweep_points({}, {"student.path": ["a/b", "a b"]})
 
 
 @settings(max_examples=40, deadline=None)
@@ -239,7 +239,7 @@ def test_two_axes_that_set_one_setting_are_refused(sweep_of_cases: str) -> None:
 
 def indexed(out: Path) -> list[Point]:
     """A sweep of two seeds, whose index is written."""
-    grid = points({"out": [str(out)]}, {"seed": ["1", "2"]})
+    grid = sweep_points({"out": [str(out)]}, {"seed": ["1", "2"]})
     write_index(out, grid, ["aaa", "bbb"])
     return grid
 
@@ -251,7 +251,7 @@ def test_the_index_says_which_folder_stands_for_which_values(tmp_path: Path) -> 
         {"name": "seed=2", "values": {"seed": "2"}, "run": "bbb"},
     ]
     with pytest.raises(ValueError, match="shorter"):
-        write_index(tmp_path, points({}, {"seed": ["1", "2"]}), ["aaa"])
+        write_index(tmp_path, sweep_points({}, {"seed": ["1", "2"]}), ["aaa"])
     with pytest.raises(DataError, match="is no sweep"):
         points_of(tmp_path / "seed=1")
 

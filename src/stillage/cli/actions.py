@@ -1,4 +1,4 @@
-"""Verbs of several actions: `stillage corpus scan ...`, `stillage mosaic books ...`.
+"""Verbs of several actions, such as `stillage corpus scan ...`.
 
 `cli/VERB_ACTION.py` does an action. It has NAMES (the places it takes), SETTINGS (the class of its
 flags) and main(paths, chosen), which returns the exit code.

@@ -87,8 +87,8 @@ PARTS = (
 )
 """The two files of an audit: short names of data.files."""
 ABOUT = {
-    MOSAIC: "What near-copies of a text in training data are worth, beside exact ones: canaries are "
-    "written, injected and attacked, experiment by experiment (`stillage ls experiments`)."
+    MOSAIC: "What near-copies of a text in training data are worth, beside exact ones: canaries "
+    "are written, injected and attacked, experiment by experiment (`stillage ls experiments`)."
 }
 """What a verb does that is an action of another."""
 SWITCHES: Mapping[str, str] = {

@@ -82,7 +82,10 @@ def list_presets(*, grouped: bool = False) -> list[tuple[str, ...]]:
 
 
 def list_experiments() -> list[tuple[str, ...]]:
-    """List the experiments of `stillage mosaic run`: name, question, settings with defaults."""
+    """List the experiments of `stillage mosaic run`.
+
+    Name, question, settings with defaults.
+    """
     from dataclasses import fields
 
     from stillage.mosaic.experiments import EXPERIMENTS

@@ -1,4 +1,4 @@
-"""`stillage mosaic ACTION ...`: what near-copies in training data are worth to a model."""
+"""`stillage mosaic ACTION ...`: the worth of near-copies in training data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stillage mosaic canaries MODEL OUT.parquet`: texts that a model writes from nothing."""
+"""`stillage mosaic canaries MODEL OUT.parquet`: texts that a model writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ("MODEL", "OUT.parquet")
 
 @dataclass(frozen=True, kw_only=True)
 class CanariesFlags:
-    """What `canaries MODEL OUT` takes besides: a CanaryConfig whose generator is MODEL."""
+    """What `canaries MODEL OUT` takes: a CanaryConfig with MODEL as generator."""
 
     tokenizer: str = ""
     """Folder or hub id of the model that will be trained, whose tokens count; empty: MODEL."""
@@ -58,14 +58,14 @@ def main(paths: list[str], chosen: CanariesFlags) -> int:
     from stillage.cli.board import Board
     from stillage.cli.stoppable import stoppable
     from stillage.models.load import load_on_device, load_tokenizer
-    from stillage.mosaic.canaries import check_options, make_canaries
+    from stillage.mosaic.canaries import check_canary_options, make_canaries
     from stillage.run.config import ModelConfig
     from stillage.run.folder import write_table
     from stillage.run.stop import watch_signals
 
     model, out = paths[0], table_path(paths[1])
-    options = options_of(model, chosen)
-    check_options(options)
+    options = canary_options(model, chosen)
+    check_canary_options(options)
     with watch_signals() as stop, Board() as board:
         own = load_tokenizer(model, chosen.revision)
         other = chosen.tokenizer
@@ -79,7 +79,7 @@ def main(paths: list[str], chosen: CanariesFlags) -> int:
     return 0
 
 
-def options_of(model: str, chosen: CanariesFlags) -> CanaryConfig:
+def canary_options(model: str, chosen: CanariesFlags) -> CanaryConfig:
     """The settings of canaries that the flags mean."""
     shared = {entry.name for entry in dataclasses.fields(CanaryConfig)} - {"generator"}
     return CanaryConfig(generator=model, **{name: getattr(chosen, name) for name in shared})

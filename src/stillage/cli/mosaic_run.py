@@ -1,4 +1,4 @@
-"""`stillage mosaic run CONFIG`: what near-copies are worth, experiment by experiment."""
+"""`stillage mosaic run CONFIG`: experiments on what near-copies are worth."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ MOST_DOCUMENTS = 10**9 - 1  # numpy's limit; of more, the rest hold nothing that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scanned:
+class ScannedDocuments:
     """The documents that were scanned: all, or an independent random sample.
 
     of: documents of the corpus; a number of hits is multiplied by of / documents to speak of it.
@@ -72,7 +72,7 @@ def own_places(hits: pa.Table, targets: pa.Table) -> tuple[Array, Array]:
 def near_counts(
     hits: pa.Table,
     targets: pa.Table,
-    scanned: Scanned,
+    scanned: ScannedDocuments,
     *,
     metrics: Sequence[str],
     distances: Sequence[int],
@@ -151,7 +151,7 @@ def ordered_buckets(names: Iterable[str]) -> list[str]:
 def _bucket_rows(
     numbers: Sequence[Array],
     is_own: Array,
-    scanned: Scanned,
+    scanned: ScannedDocuments,
     distances: Sequence[int],
     level: float,
     *,
@@ -201,7 +201,7 @@ def mean_count(
     target_H: Array,
     document_H: Array,
     targets: int,
-    scanned: Scanned,
+    scanned: ScannedDocuments,
     *,
     level: float = 0.95,
     weight_H: Array | None = None,

@@ -16,9 +16,9 @@ def unseen(stage: str, facts: object) -> None:
 
 
 def pace_facts(doing: str, done: int, total: int, rate: float) -> dict[str, object]:
-    """Gather what a board shows of a pass: tokens done, of how many, a second, time left.
+    """Gather what a board shows of a pass over tokens.
 
-    rate: tokens a second, above 0.
+    Tokens done, of how many, a second, and the time left. rate: tokens a second, above 0.
     """
     return {
         "doing": f"{doing} ({100 * done / max(1, total):.0f} %)",

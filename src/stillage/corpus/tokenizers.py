@@ -51,7 +51,7 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase, *, chat_template: bool = 
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def special_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def ids_without_text(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids that write no text: the named ones, and whatever was added as special."""
     added = getattr(tokenizer, "added_tokens_decoder", {})
     marked = (number for number, token in added.items() if token.special)

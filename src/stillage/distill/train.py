@@ -47,7 +47,8 @@ def train(
         should_stop: asked after every step; once true, a checkpoint is written and Interrupted
             raised; the same call then continues, bit-identically on one device.
         report: gets a dict after each step (step, total, epoch, loss, each term, lr, grad_norm,
-            tokens_per_s, eta_s) and validation (step, total, epoch, validation_loss) and measurement of the monitor.
+            tokens_per_s, eta_s), validation (step, total, epoch, validation_loss) and measurement
+            of the monitor.
         monitor: numbers of the student to write down on the way; they decide nothing.
 
     Raises DataError, ModelError, ConfigError, CapabilityError for bad input, CheckpointError for a

@@ -36,7 +36,10 @@ def is_mosaic(config: Config) -> bool:
 
 
 def check_mosaic(config: Config, team: Team | None = None) -> list[Asked]:
-    """Check, without torch, what can be said before anything is made; list the experiments."""
+    """Check what can be said without torch; list the experiments.
+
+    Before anything is made.
+    """
     mosaic = config.mosaic
     if team is not None:
         raise ConfigError(

@@ -18,8 +18,8 @@ from stillage.experiment.mosaic_settings import (
     VARIATIONS_FILE,
     variations_name,
 )
-from stillage.mosaic.asked import asked_experiments, conditions_of, teacher_of
-from stillage.mosaic.condition import Arm, Condition, Experiment
+from stillage.mosaic.asked import asked_experiments, conditions_of, teacher_condition
+from stillage.mosaic.condition import Arm, Condition, MosaicExperiment
 from stillage.mosaic.names import condition_name
 from stillage.run.folder import read_table, write_with_metadata
 from stillage.run.parse import to_plain
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stillage.mosaic.condition_means import ConditionTables
 
 
-def compare(context: Context, folder: Path) -> None:
+def do_compare(context: Context, folder: Path) -> None:
     """Say of every point what its near-copies are worth."""
     import pyarrow as pa
 
@@ -40,7 +40,7 @@ def compare(context: Context, folder: Path) -> None:
 
     config = context.config
     asked = asked_experiments(config)
-    found = {one: tables_of(context, one) for one in conditions_of(asked)}
+    found = {one: condition_tables(context, one) for one in conditions_of(asked)}
     tables = [
         compare_points(
             one.experiment.name,
@@ -63,7 +63,7 @@ def compare(context: Context, folder: Path) -> None:
     write_results(folder / "results.parquet", point_results(table, base))
 
 
-def tables_of(context: Context, condition: Condition) -> ConditionTables:
+def condition_tables(context: Context, condition: Condition) -> ConditionTables:
     """Read what a condition left behind."""
     from stillage.mosaic.condition_means import ConditionTables
 
@@ -73,7 +73,9 @@ def tables_of(context: Context, condition: Condition) -> ConditionTables:
     def optional(path: Path) -> pa.Table | None:
         return read_table(path) if path.is_file() else None
 
-    taught = condition_name(teacher_of(condition))  # a student's canaries were injected there
+    taught = condition_name(
+        teacher_condition(condition)
+    )  # a student's canaries were injected there
     variations = None
     if condition.kind is not None:
         kind = variations_name(condition.kind, condition.arm)
@@ -87,7 +89,7 @@ def tables_of(context: Context, condition: Condition) -> ConditionTables:
     )
 
 
-def experiment_facts(experiment: Experiment, copies: int) -> dict[str, Any]:
+def experiment_facts(experiment: MosaicExperiment, copies: int) -> dict[str, Any]:
     """Return what the report says of an experiment."""
     names = ("name", "title", "axis", "shows", "note", "published")
     return {name: getattr(experiment, name) for name in names} | {"copies": copies}
@@ -117,7 +119,7 @@ def run_facts(context: Context) -> dict[str, Any]:
     }
 
 
-def write_page(context: Context, folder: Path) -> None:
+def do_page(context: Context, folder: Path) -> None:
     """Write the page of the run."""
     from stillage.report.mosaic_page import write_mosaic_report
 

@@ -1,4 +1,7 @@
-"""What the stages of a mosaic run read: names, settings, models and texts of earlier ones."""
+"""What the stages of a mosaic run read of earlier ones.
+
+Names, settings, models and texts.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from stillage.experiment.context import Context
     from stillage.models.masked import Masked
-    from stillage.mosaic.reading import Reader
+    from stillage.mosaic.canary_reading import ModelReader
     from stillage.types import Array
 
 
@@ -54,7 +57,7 @@ def canaries_in(context: Context, arm: Arm) -> pa.Table:
     return read_table(context.run / canaries_name(arm) / CANARIES_FILE)
 
 
-def start_of(context: Context, arm: Arm) -> ModelConfig:
+def arm_start(context: Context, arm: Arm) -> ModelConfig:
     """Say where the model of an arm starts: from its base, where it has one."""
     models = names_of(context.config)
     start, base = models.untrained(arm), models.base(arm)
@@ -68,18 +71,18 @@ def student_start(context: Context) -> ModelConfig:
     return ModelConfig(path=str(context.run / base / "model"), dtype=start.dtype) if base else start
 
 
-def reader_of(context: Context, start: ModelConfig, *, own_tokenizer: bool = False) -> Reader:
+def reader_of(context: Context, start: ModelConfig, *, own_tokenizer: bool = False) -> ModelReader:
     """Load a model on the best device, with the run's tokenizer or its own."""
     from stillage.models.load import load_on_device, load_tokenizer
-    from stillage.mosaic.reading import Reader
+    from stillage.mosaic.canary_reading import ModelReader
 
     own = own_tokenizer and start.source
     tokenizer = load_tokenizer(start.source, start.revision) if own else tokenizer_in(context)
     seed = derive(context.config.mosaic.pretrain_seed, "weights", "mosaic")
-    return Reader(model=load_on_device(start, tokenizer, seed), tokenizer=tokenizer)
+    return ModelReader(model=load_on_device(start, tokenizer, seed), tokenizer=tokenizer)
 
 
-def encoded(context: Context, texts: Sequence[str]) -> list[Array]:
+def encoded_documents(context: Context, texts: Sequence[str]) -> list[Array]:
     """Encode documents without special tokens, ids [T] each."""
     import numpy as np
 

@@ -43,14 +43,20 @@ class MosaicModels:
         return "" if given else "base_student"
 
     def writer(self) -> ModelConfig:
-        """Say which model samples the canaries; without a source: the base, where there is one."""
+        """Say which model samples the canaries.
+
+        Without a source: the base, where there is one.
+        """
         options = self.config.mosaic.canaries
         if options.generator:
             return ModelConfig(path=options.generator, revision=options.revision)
         return self.config.teacher
 
     def reference(self) -> ModelConfig:
-        """Say which model attacks compare with; without a path: the model before its canaries."""
+        """Say which model attacks compare with.
+
+        Without a path: the model before its canaries.
+        """
         audit = self.config.audit
         return ModelConfig(path=audit.reference, revision=audit.reference_revision)
 

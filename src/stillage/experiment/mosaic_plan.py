@@ -18,12 +18,12 @@ from stillage.experiment.mosaic_settings import (
     MOSAIC,
     TOKENIZER,
     asks_for,
+    asks_recital,
     attacks_of_scores,
     canaries_name,
     method_params,
     needs_masked,
     options_of,
-    recites,
     temperature_of,
     variations_name,
 )
@@ -36,7 +36,7 @@ from stillage.models.outside import (
     tokenizer_source,
 )
 from stillage.models.source import check_place
-from stillage.mosaic.asked import Asked, conditions_of, teacher_of
+from stillage.mosaic.asked import Asked, conditions_of, teacher_condition
 from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.kinds import Kind, Paraphrase, Scanned
 from stillage.mosaic.names import condition_name
@@ -63,7 +63,10 @@ SCHEMAS = {
 
 
 def mosaic_plan(context: Context) -> list[Stage]:
-    """List the stages of a mosaic run in order, inputs first. Errors as `check_mosaic`."""
+    """List the stages of a mosaic run in order, inputs first.
+
+    Errors as `check_mosaic`.
+    """
     asked = check_mosaic(context.config)
     conditions = conditions_of(asked)
     models = names_of(context.config)
@@ -75,7 +78,7 @@ def mosaic_plan(context: Context) -> list[Stage]:
     add(books_stage(context))
     add(tokenizer_stage(context))
     counts = variation_counts(conditions)
-    taught = {teacher_of(one) for one in conditions if one.method}
+    taught = {teacher_condition(one) for one in conditions if one.method}
     for condition in conditions:
         arm = condition.arm
         if base := models.base(arm):
@@ -110,13 +113,16 @@ def books_stage(context: Context) -> Stage:
         name=BOOKS,
         settings=settings,
         outside=outside,
-        work=partial(mosaic_stages.make_books, context),
+        work=partial(mosaic_stages.do_books, context),
         schema=SCHEMAS[BOOKS],
     )
 
 
 def tokenizer_stage(context: Context) -> Stage:
-    """Plan the tokenizer of the trained model: given, or fitted on the other documents."""
+    """Plan the trained model's tokenizer.
+
+    Given, or fitted on the documents without canaries.
+    """
     path, revision = tokenizer_source(replace(context.config, student=ModelConfig()))
     own = {} if path else {"vocab_size": context.config.tokenizer.vocab_size}
     return Stage(
@@ -124,7 +130,7 @@ def tokenizer_stage(context: Context) -> Stage:
         settings={"from": path, "revision": revision, **own},
         inputs=() if path else (BOOKS,),
         outside=outside_tokenizer(path),
-        work=partial(mosaic_stages.make_tokenizer, context),
+        work=partial(mosaic_stages.do_tokenizer, context),
         schema=SCHEMAS[TOKENIZER],
     )
 
@@ -143,7 +149,7 @@ def base_stage(context: Context, name: str, start: ModelConfig) -> Stage:
         },
         inputs=(BOOKS, TOKENIZER),
         outside=outside_model(start),
-        work=partial(mosaic_stages.make_base, context, start),
+        work=partial(mosaic_stages.do_base, context, start),
         schema=SCHEMAS["base"],
     )
 
@@ -169,7 +175,7 @@ def canaries_stage(
         },
         inputs=(TOKENIZER, *([base] if base else [])),
         outside=outside_folder(arm.scan) if arm.scan else outside_model(writer),
-        work=partial(mosaic_stages.make_canaries, context, arm, kinds, count),
+        work=partial(mosaic_stages.do_canaries, context, arm, kinds, count),
         schema=SCHEMAS["canaries"],
     )
 
@@ -185,7 +191,7 @@ def masked_stage(context: Context) -> Stage:
         settings={"from": given.path, "revision": given.revision, "seed": mosaic.pretrain_seed},
         inputs=() if given.path else (BOOKS, TOKENIZER),
         outside=outside_model(given),
-        work=partial(mosaic_stages.make_masked, context),
+        work=partial(mosaic_stages.do_masked, context),
         schema=SCHEMAS[MASKED],
     )
 
@@ -217,7 +223,7 @@ def variations_stage(context: Context, kind: Kind, arm: Arm, count: int) -> Stag
         },
         inputs=(TOKENIZER, canaries_name(arm), *masked),
         outside=outside,
-        work=partial(mosaic_stages.make_variations, context, kind, arm, count),
+        work=partial(mosaic_stages.do_variations, context, kind, arm, count),
         schema=SCHEMAS["variations"],
     )
 
@@ -250,13 +256,13 @@ def condition_stage(
             "inject": mosaic.inject,
             "monitor_every": mosaic.monitor_every,
             "keeps_model": keeps_model,
-            "recites": recites(condition),
+            "recites": asks_recital(condition),
             "seed": config.seed,
             **scores_key(config),
         },
         inputs=tuple(inputs),
         outside=outside_model(start) | outside_model(models.reference()),
-        work=partial(mosaic_stages.make_condition, context, condition, keeps_model),
+        work=partial(mosaic_stages.do_condition, context, condition, keeps_model),
         schema=SCHEMAS["condition"],
     )
 
@@ -267,7 +273,7 @@ def student_stage(context: Context, condition: Condition, models: MosaicModels) 
     mosaic, base = config.mosaic, models.student_base()
     names = ("student_start", "student_reads", "student_windows", "student_prompt_tokens")
     inputs = [BOOKS, TOKENIZER, canaries_name(condition.arm)]
-    inputs += [condition_name(teacher_of(condition)), *([base] if base else [])]
+    inputs += [condition_name(teacher_condition(condition)), *([base] if base else [])]
     inputs += [usual] if (usual := models.base(Arm())) and usual not in inputs else []
     return Stage(
         name=condition_name(condition),
@@ -284,7 +290,7 @@ def student_stage(context: Context, condition: Condition, models: MosaicModels) 
         },
         inputs=tuple(inputs),
         outside=outside_model(models.untrained_student()) | outside_model(models.reference()),
-        work=partial(mosaic_stages.make_student, context, condition),
+        work=partial(mosaic_stages.do_student, context, condition),
         schema=SCHEMAS["student"],
     )
 
@@ -312,7 +318,7 @@ def compare_stage(
             "seed": config.seed,
         },
         inputs=tuple(dict.fromkeys([BOOKS, canaries_name(Arm()), *kinds, *names])),
-        work=partial(mosaic_compare.compare, context),
+        work=partial(mosaic_compare.do_compare, context),
         schema=SCHEMAS[MOSAIC],
     )
 
@@ -323,6 +329,6 @@ def page_stage(context: Context, before: Sequence[str]) -> Stage:
         name=REPORT,
         inputs=tuple(before),
         settings={"version": __version__},
-        work=partial(mosaic_compare.write_page, context),
+        work=partial(mosaic_compare.do_page, context),
         schema=SCHEMAS[REPORT],
     )

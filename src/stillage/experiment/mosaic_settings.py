@@ -1,4 +1,7 @@
-"""What the settings of a mosaic run mean: names of its stages and files, and who is asked what."""
+"""What the settings of a mosaic run mean.
+
+Names of its stages and files, and who is asked what.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def temperature_of(config: Config, arm: Arm) -> float:
     return arm.sampling_temperature or config.mosaic.canaries.sampling_temperature
 
 
-def recites(condition: Condition) -> bool:
+def asks_recital(condition: Condition) -> bool:
     """Tell whether a condition's model is also asked to continue the canaries."""
     is_plain = condition.kind is None or isinstance(condition.kind, Replacement)
     return is_plain and condition.arm.is_usual and not condition.method
@@ -54,7 +57,10 @@ def method_params(config: Config, method: str) -> Mapping[str, str]:
 
 
 def attacks_of_scores(config: Config) -> tuple[str, ...]:
-    """Return the audit's attacks that score canaries; none: the five scores as released."""
+    """Return the audit's attacks that score canaries.
+
+    Empty: the five scores as released.
+    """
     attacks = config.mosaic.attacks
     return () if attacks == (AS_RELEASED,) else attacks
 

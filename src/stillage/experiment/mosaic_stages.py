@@ -1,4 +1,7 @@
-"""What each stage of a mosaic run does: reads the folders of earlier ones, and fills its own."""
+"""What each stage of a mosaic run does.
+
+It reads the folders of earlier ones, and fills its own.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from typing import TYPE_CHECKING
 from stillage.errors import DataError
 from stillage.experiment.inputs import use_threads
 from stillage.experiment.mosaic_inputs import (
+    arm_start,
     canaries_in,
-    encoded,
+    encoded_documents,
     masked_in,
     progress_of,
     reader_of,
-    start_of,
     student_start,
     texts_in,
     tokenizer_in,
@@ -30,16 +33,16 @@ from stillage.experiment.mosaic_settings import (
     VARIATIONS_FILE,
     asks_another,
     asks_for,
+    asks_recital,
     attacks_of_scores,
     method_params,
     needs_masked,
     options_of,
-    recites,
     temperature_of,
     variations_name,
 )
 from stillage.experiment.train_stage import reporting
-from stillage.mosaic.asked import teacher_of
+from stillage.mosaic.asked import teacher_condition
 from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.kinds import Kind, Paraphrase, Scanned
 from stillage.mosaic.names import condition_name
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from stillage.experiment.context import Context
-    from stillage.mosaic.measured import Measured
+    from stillage.mosaic.measured import ConditionMeasures
     from stillage.mosaic.train_condition import Watch
 
 
@@ -79,7 +82,7 @@ def other_texts(context: Context, what_for: str, instead: str) -> list[str]:
     return texts
 
 
-def make_books(context: Context, folder: Path) -> None:
+def do_books(context: Context, folder: Path) -> None:
     """Read the documents, and choose those that hold canaries."""
     from stillage.mosaic.books import BookRules, choose_books
     from stillage.mosaic.titles import read_titles
@@ -98,7 +101,7 @@ def make_books(context: Context, folder: Path) -> None:
     write_with_metadata(folder / BOOKS_FILE, table)
 
 
-def make_tokenizer(context: Context, folder: Path) -> None:
+def do_tokenizer(context: Context, folder: Path) -> None:
     """Take the given tokenizer, or fit a BPE on the documents without canaries."""
     from stillage.data.bpe import train_bpe
     from stillage.models.load import load_tokenizer
@@ -119,7 +122,7 @@ def make_tokenizer(context: Context, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def make_base(context: Context, start: ModelConfig, folder: Path) -> None:
+def do_base(context: Context, start: ModelConfig, folder: Path) -> None:
     """Train a model from scratch on the documents without canaries."""
     from stillage.mosaic.train_condition import Passes, pretraining, train_on_documents
 
@@ -135,10 +138,10 @@ def make_base(context: Context, start: ModelConfig, folder: Path) -> None:
     passes = Passes(options=options, block_tokens=mosaic.block_tokens, seed=mosaic.pretrain_seed)
     with watch_training(context, folder, options, "sft") as watch:
         reader = reader_of(context, start)
-        train_on_documents(reader, encoded(context, texts), passes, folder, watch)
+        train_on_documents(reader, encoded_documents(context, texts), passes, folder, watch)
 
 
-def make_canaries(
+def do_canaries(
     context: Context, arm: Arm, scanned: Sequence[Scanned], count: int, folder: Path
 ) -> None:
     """Sample the canaries of an arm, or take the targets of its scan.
@@ -155,7 +158,7 @@ def make_canaries(
         table = scanned_canaries(scanned, count, tokenizer, seed=config.seed)
     else:
         writer = names_of(config).writer()
-        start = writer if writer.source else start_of(context, Arm())
+        start = writer if writer.source else arm_start(context, Arm())
         reader = reader_of(context, start, own_tokenizer=bool(options.generator))
         table = sampled(
             reader.model,
@@ -168,7 +171,7 @@ def make_canaries(
     write_with_metadata(folder / CANARIES_FILE, table)
 
 
-def make_masked(context: Context, folder: Path) -> None:
+def do_masked(context: Context, folder: Path) -> None:
     """Take the given masked model, or train a small one on documents without canaries."""
     from stillage.models.masked_train import small_masked
 
@@ -182,9 +185,9 @@ def make_masked(context: Context, folder: Path) -> None:
     remove(folder / ".locks")
 
 
-def make_variations(context: Context, kind: Kind, arm: Arm, count: int, folder: Path) -> None:
+def do_variations(context: Context, kind: Kind, arm: Arm, count: int, folder: Path) -> None:
     """Make the near-copies of a kind, of the members."""
-    from stillage.mosaic.variations import make_variations as made
+    from stillage.mosaic.variations import variations_of_ids as made
 
     use_threads(context)
     members = members_in(context, arm)
@@ -214,7 +217,10 @@ def members_in(context: Context, arm: Arm) -> pa.Table:
 def rephrased(
     context: Context, members: pa.Table, kind: Paraphrase, count: int, folder: Path
 ) -> pa.Table:
-    """Have members rephrased; answers are kept in the run's cache, whatever stops the stage."""
+    """Have members rephrased.
+
+    Answers are kept in the run's cache, whatever stops the stage.
+    """
     from stillage.mosaic.paraphrase import Asking, paraphrases
     from stillage.mosaic.variations import with_distances
 
@@ -232,14 +238,14 @@ def rephrased(
     return with_distances(table, members["ids"].to_pylist())
 
 
-def measured(context: Context, condition: Condition) -> Measured:
+def condition_measures(context: Context, condition: Condition) -> ConditionMeasures:
     """Gather what is asked of the model of a condition."""
-    from stillage.mosaic.measured import Measured
+    from stillage.mosaic.measured import ConditionMeasures
     from stillage.mosaic.scoring import ScoreSettings
 
     config, models = context.config, names_of(context.config)
     given = models.reference()
-    reference = given if given.source else start_of(context, Arm())
+    reference = given if given.source else arm_start(context, Arm())
     readers = {}
     if attacks_of_scores(config) == () or asks_another(config):
         readers["reference"] = reader_of(context, reference, own_tokenizer=bool(given.source))
@@ -251,16 +257,16 @@ def measured(context: Context, condition: Condition) -> Measured:
         masked=masked_in(context) if asks_for(config, "neighbours") else None,
         public=tuple(texts_in(context, hosts=False)) if asks_for(config, "frequency") else (),
     )
-    return Measured(
+    return ConditionMeasures(
         canaries=canaries_in(context, condition.arm),
         attacks=attacks_of_scores(config),
         settings=settings,
         others=readers,
-        recites=recites(condition),
+        recites=asks_recital(condition),
     )
 
 
-def make_condition(context: Context, condition: Condition, keeps: bool, folder: Path) -> None:
+def do_condition(context: Context, condition: Condition, keeps: bool, folder: Path) -> None:
     """Inject, train, score and recite."""
     from stillage.mosaic.injection import inject
     from stillage.mosaic.ledger import verify_ledger
@@ -287,33 +293,33 @@ def make_condition(context: Context, condition: Condition, keeps: bool, folder: 
     options = options_of(config, arm)
     with watch_training(context, folder, options, "sft") as watch:
         task = ConditionTask(
-            start=reader_of(context, start_of(context, arm)),
+            start=reader_of(context, arm_start(context, arm)),
             documents=injected.documents,
             passes=Passes(options=options, block_tokens=mosaic.block_tokens, seed=config.seed),
-            measured=measured(context, condition),
+            measured=condition_measures(context, condition),
             monitor_every=mosaic.monitor_every,
             keeps_model=keeps,
         )
         run_condition(task, folder, watch)
 
 
-def make_student(context: Context, condition: Condition, folder: Path) -> None:
+def do_student(context: Context, condition: Condition, folder: Path) -> None:
     """Teach a student on documents without a canary, and score its teacher's canaries."""
-    from stillage.mosaic.students import StudentTask, Windows, run_student
+    from stillage.mosaic.students import StudentTask, StudentWindows, run_student
 
     use_threads(context)
     config, mosaic = context.config, context.config.mosaic
     hosts = {"others": False, "hosts": True, "all": None}[mosaic.student_reads]
-    teacher = context.run / condition_name(teacher_of(condition)) / "model"
+    teacher = context.run / condition_name(teacher_condition(condition)) / "model"
     options = config.student_train
     with watch_training(context, folder, options, condition.method) as watch:
         task = StudentTask(
             start=reader_of(context, student_start(context)),
             teacher=reader_of(context, ModelConfig(path=str(teacher))).model,
-            public=encoded(context, texts_in(context, hosts=hosts)),
+            public=encoded_documents(context, texts_in(context, hosts=hosts)),
             method=condition.method,
             params=method_params(config, condition.method),
-            windows=Windows(
+            windows=StudentWindows(
                 count=mosaic.student_windows,
                 prompt_tokens=mosaic.student_prompt_tokens,
                 response_tokens=mosaic.student_response_tokens,
@@ -321,7 +327,7 @@ def make_student(context: Context, condition: Condition, folder: Path) -> None:
             ),
             options=options,
             seed=config.seed,
-            measured=measured(context, condition),
+            measured=condition_measures(context, condition),
             monitor_every=mosaic.monitor_every,
         )
         run_student(task, folder, watch)

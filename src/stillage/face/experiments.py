@@ -17,7 +17,7 @@ from stillage.run.sweep import (
     Point,
     check_sweep_folder,
     leave_nothing,
-    points,
+    sweep_points,
     swept,
     write_index,
 )
@@ -74,7 +74,7 @@ class Experiment:
 def read_experiment(flat: Flat) -> tuple[Config, list[Point]]:
     """Build a config, and the points of its sweep. ConfigError as those raise it."""
     base, lists = swept(flat)
-    return build(base), points(base, lists) if lists else []
+    return build(base), sweep_points(base, lists) if lists else []
 
 
 def plan_experiment(

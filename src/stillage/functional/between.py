@@ -10,7 +10,7 @@ import numpy as np
 
 from stillage.errors import UserError
 from stillage.functional.delong import delong_scatter, draws, placements
-from stillage.functional.scatter import Scatter, mean_scatter
+from stillage.functional.scatter import EstimatedVariance, mean_scatter
 from stillage.functional.scored import Clusters, checked_scores, cluster_groups
 from stillage.types import Array
 
@@ -109,12 +109,12 @@ def mean_estimate(values: Array, *, clusters: Clusters = None) -> Estimate | Non
     return Estimate(value=mean, variance=variance, units=min(units, _units(scatter)))
 
 
-def _scatter(values: Array, clusters: Clusters) -> tuple[Scatter, int]:
+def _scatter(values: Array, clusters: Clusters) -> tuple[EstimatedVariance, int]:
     """Estimate the scatter of a mean of records in clusters, and count the clusters."""
     groups = cluster_groups(clusters, values.size)
     return mean_scatter(values, groups), int(groups.max()) + 1
 
 
-def _units(scatter: Scatter) -> int:
+def _units(scatter: EstimatedVariance) -> int:
     """Count the independent draws that a variance is known by."""
     return 10**9 if math.isinf(scatter.df) else max(1, round(scatter.df) + 1)

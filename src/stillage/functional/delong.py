@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stillage.functional.binomial import Interval, check_level
-from stillage.functional.scatter import Scatter, clustered_scatter, half_width
+from stillage.functional.scatter import EstimatedVariance, clustered_scatter, half_width
 from stillage.functional.scored import Clusters, checked_scores, cluster_groups
 from stillage.types import Array
 
@@ -77,7 +77,9 @@ def draws(is_member: Array, groups: Array) -> int:
     return min(np.unique(groups[side]).size for side in (is_member, ~is_member))
 
 
-def delong_scatter(placement: Array, is_member: Array, groups: Array, n_folds: int = 0) -> Scatter:
+def delong_scatter(
+    placement: Array, is_member: Array, groups: Array, n_folds: int = 0
+) -> EstimatedVariance:
     """Estimate DeLong's variance of a mean placement, times that of the folds.
 
     By clustered_scatter; df inf where each record is alone, variance inf where a class has one
@@ -85,12 +87,12 @@ def delong_scatter(placement: Array, is_member: Array, groups: Array, n_folds: i
     """
     factor, sides = fold_factor(n_folds), (is_member, ~is_member)
     if draws(is_member, groups) < 2:
-        return Scatter(variance=math.inf)
+        return EstimatedVariance(variance=math.inf)
     if int(groups.max()) + 1 == groups.size:
         own = sum(placement[side].var(ddof=1) / side.sum() for side in sides)
-        return Scatter(variance=factor * float(own))
+        return EstimatedVariance(variance=factor * float(own))
     scatter = clustered_scatter(placement, groups, sides)
-    return Scatter(variance=factor * scatter.variance, df=scatter.df)
+    return EstimatedVariance(variance=factor * scatter.variance, df=scatter.df)
 
 
 def fold_factor(n_folds: int) -> float:
@@ -101,7 +103,9 @@ def fold_factor(n_folds: int) -> float:
     return 1 + n_folds / (n_folds - 1) if n_folds > 1 else 1.0
 
 
-def logit_interval(auc: float, parts: Sequence[Scatter], units: int, level: float) -> Interval:
+def logit_interval(
+    auc: float, parts: Sequence[EstimatedVariance], units: int, level: float
+) -> Interval:
     """Compute the interval of auc_interval from the parts of its scatter."""
     from scipy.special import expit
 

@@ -83,8 +83,8 @@ def exact_duplicate_equivalent(
     auc_by_copies: AUC after 1..N exact copies, N >= 2; fuzzy_auc: after one copy and N - 1
     near-copies. moving_average, as published: s_1 and s_N as they are, else s_i = (phi_(i-1) +
     phi_i + phi_(i+1)) / 3. isotonic: the nearest curve that never falls (least squares). Inverted
-    as `copies_of`, which says what level and falling parts give. Values are finite; what cannot be
-    read is flagged. ConfigError for another smoothing; DataError for fewer than two AUCs, or
+    as `copies_at_auc`, which says what level and falling parts give. Values are finite; what cannot
+    be read is flagged. ConfigError for another smoothing; DataError for fewer than two AUCs, or
     numbers that are no AUC. Source: Shilov et al., The mosaic memory of large language models.
     """
     phi_N = np.asarray(auc_by_copies, dtype=np.float64)
@@ -98,7 +98,9 @@ def exact_duplicate_equivalent(
         )
     curve_N = smoothed(phi_N, smoothing)
     fuzzy_P = np.array([fuzzy_auc], dtype=np.float64)
-    copies = float(copies_of(curve_N[None], fuzzy_P[None], middle=smoothing == "isotonic")[0, 0])
+    copies = float(
+        copies_at_auc(curve_N[None], fuzzy_P[None], middle=smoothing == "isotonic")[0, 0]
+    )
     return Equivalence(
         copies=copies,
         rho=rho_of(copies, phi_N.size),
@@ -161,7 +163,7 @@ def isotonic(phi_DN: Array) -> Array:
     return np.where(inside_NN, least_DNN, -np.inf).max(axis=-2)
 
 
-def copies_of(curve_DN: Array, phi_DP: Array, *, middle: bool) -> Array:
+def copies_at_auc(curve_DN: Array, phi_DP: Array, *, middle: bool) -> Array:
     """Read off curves where they reach each AUC, float64[D, P]; always finite.
 
     phi <= s_1: max(1, 1 + (phi - s_1) / (s_2 - s_1)), and 1 for s_2 = s_1. Else phi >= s_N: N +

@@ -18,7 +18,7 @@ from stillage.functional.equivalence import (
     Equivalence,
     Smoothing,
     check_copies,
-    copies_of,
+    copies_at_auc,
     exact_duplicate_equivalent,
     level_parts,
     rho_of,
@@ -159,7 +159,7 @@ def _both(
 def _limits(phi_DN: Array, phi_DP: Array, smoothing: Smoothing, tail: float) -> tuple[Array, Array]:
     """Compute lower and upper limits of copies from the draws, float64[P] each; inf: no end."""
     n, curve_DN = phi_DN.shape[1], smoothed(phi_DN, smoothing)
-    copies_DP = copies_of(curve_DN, phi_DP, middle=smoothing == "isotonic")
+    copies_DP = copies_at_auc(curve_DN, phi_DP, middle=smoothing == "isotonic")
     from_DP, to_DP = level_parts(curve_DN, phi_DP)
     level_DP = to_DP > from_DP
     low_DP = np.where(level_DP, np.minimum(from_DP, copies_DP), copies_DP)

@@ -12,7 +12,7 @@ from stillage.errors import DataError
 from stillage.functional.binomial import Interval, check_level
 from stillage.functional.delong import delong_scatter, draws, logit_interval, placements
 from stillage.functional.scatter import (
-    Scatter,
+    EstimatedVariance,
     half_width,
     mean_scatter,
     scatter_of_seeds,
@@ -143,7 +143,7 @@ def pool(
     same_records: bool,
     clusters: Sequence[Array] | None,
     n_folds: int,
-) -> tuple[float, tuple[Scatter, Scatter], int]:
+) -> tuple[float, tuple[EstimatedVariance, EstimatedVariance], int]:
     """Pool seeds as pooled_auc_interval says.
 
     parts: (value, placements float64[n] that it is the mean of) per seed. Returns the mean over
@@ -160,7 +160,7 @@ def pool(
     groups = _groups(clusters, [member.size for member in members])
     units = [draws(member, group) for member, group in zip(members, groups, strict=True)]
 
-    def satterthwaite(each: Sequence[Scatter]) -> float:
+    def satterthwaite(each: Sequence[EstimatedVariance]) -> float:
         total = float(np.mean([one.variance for one in each])) * len(each)
         weight = sum(one.variance**2 / one.df for one in each)
         return total**2 / weight if weight > 0 else math.inf
@@ -179,11 +179,11 @@ def pool(
 def _scatters(
     values_S: Array,
     errors: Sequence[Array],
-    scatter_of: Callable[[Array, int], Scatter],
-    df_of: Callable[[Sequence[Scatter]], float],
+    scatter_of: Callable[[Array, int], EstimatedVariance],
+    df_of: Callable[[Sequence[EstimatedVariance]], float],
     *,
     same_records: bool,
-) -> tuple[Scatter, Scatter]:
+) -> tuple[EstimatedVariance, EstimatedVariance]:
     """Estimate the scatter by records and by seeds of a mean over seeds.
 
     errors: per seed, the records' numbers whose mean is its value; scatter_of(errors, seed): their
@@ -196,7 +196,7 @@ def _scatters(
     else:
         each = [scatter_of(one, seed) for seed, one in enumerate(errors)]
         own = float(np.mean([one.variance for one in each]))
-        records = Scatter(variance=own / len(each), df=df_of(each))
+        records = EstimatedVariance(variance=own / len(each), df=df_of(each))
     return records, scatter_of_seeds(values_S, own)
 
 
@@ -207,7 +207,7 @@ def _groups(clusters: Sequence[Array] | None, sizes: Sequence[int]) -> list[Arra
 
 
 def paired_test(
-    difference: float, parts: Sequence[Scatter], units: int, level: float
+    difference: float, parts: Sequence[EstimatedVariance], units: int, level: float
 ) -> PairedTest:
     """Test that a pooled difference is zero; at p the limits reach 0.
 

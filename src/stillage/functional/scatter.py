@@ -15,7 +15,7 @@ LOWER_PART = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scatter:
+class EstimatedVariance:
     """An estimated variance, and its degrees of freedom; inf: as good as known."""
 
     variance: float
@@ -33,7 +33,7 @@ class _Side:
     between: float  # the part of the variance that a cluster's records share
 
 
-def half_width(parts: Sequence[Scatter], alpha: float) -> float:
+def half_width(parts: Sequence[EstimatedVariance], alpha: float) -> float:
     """Compute half a two-sided interval at 1 - alpha for a sum of independent errors.
 
     sqrt(sum_i t_i^2 v_i), t_i Student's quantile at the degrees of freedom of v_i. One pooled
@@ -46,7 +46,7 @@ def half_width(parts: Sequence[Scatter], alpha: float) -> float:
     return math.sqrt(sum(squares))
 
 
-def two_sided_p(difference: float, parts: Sequence[Scatter]) -> float:
+def two_sided_p(difference: float, parts: Sequence[EstimatedVariance]) -> float:
     """Find the alpha at which `half_width` reaches the difference."""
     from scipy.optimize import brentq
     from scipy.special import ndtr, stdtr
@@ -63,7 +63,7 @@ def two_sided_p(difference: float, parts: Sequence[Scatter]) -> float:
     return math.exp(float(log_p))  # type: ignore[arg-type]
 
 
-def scatter_of_seeds(values_S: Array, own_variance: float) -> Scatter:
+def scatter_of_seeds(values_S: Array, own_variance: float) -> EstimatedVariance:
     """Estimate how far the mean over seeds errs beyond what their records explain.
 
     (s2 - k v) / S where positive, with S - 1 degrees of freedom: s2 the variance of the seeds'
@@ -75,15 +75,15 @@ def scatter_of_seeds(values_S: Array, own_variance: float) -> Scatter:
 
     count = len(values_S)
     if count < 2:
-        return Scatter(variance=0.0)
+        return EstimatedVariance(variance=0.0)
     part = float(chdtri(count - 1, 1 - LOWER_PART)) / (count - 1)
     excess = float(np.var(values_S, ddof=1)) - part * own_variance
-    return Scatter(variance=max(0.0, excess) / count, df=count - 1)
+    return EstimatedVariance(variance=max(0.0, excess) / count, df=count - 1)
 
 
 def clustered_scatter(
     values_N: Array, groups_N: Array, sides: Sequence[Array] | None = None
-) -> Scatter:
+) -> EstimatedVariance:
     """Estimate the variance of a sum of means, one for each side of the records.
 
     With u_g a cluster's part of the sum's error, variance = sum_g u_g^2 * E[true variance] /
@@ -96,7 +96,7 @@ def clustered_scatter(
     sides = [np.ones(values_N.size, dtype=bool)] if sides is None else sides
     parts = [_side(values_N[side], groups_N[side], int(groups_N.max()) + 1) for side in sides]
     if any((part.share_G > 0).sum() < 2 for part in parts):
-        return Scatter(variance=math.inf)
+        return EstimatedVariance(variance=math.inf)
     errors_G = sum((part.share_G * part.mean_G for part in parts), np.zeros(parts[0].share_G.size))
     # covariances of what a cluster adds (z_g = sum over sides of share * mean) with a side's mean
     cross = np.zeros((len(parts), len(parts), errors_G.size))
@@ -118,14 +118,14 @@ def clustered_scatter(
     )
     seen, true = float(errors_G @ errors_G), float(own_G.sum())
     if expected <= 1e-9 * true or squared <= 0:
-        return Scatter(variance=seen)
-    return Scatter(variance=seen * true / expected, df=expected**2 / squared)
+        return EstimatedVariance(variance=seen)
+    return EstimatedVariance(variance=seen * true / expected, df=expected**2 / squared)
 
 
-def mean_scatter(values_N: Array, groups_N: Array) -> Scatter:
+def mean_scatter(values_N: Array, groups_N: Array) -> EstimatedVariance:
     """Estimate the variance of a mean of records in clusters; 0 for equal values."""
     if float(np.ptp(values_N)) < 1e-12:
-        return Scatter(variance=0.0)
+        return EstimatedVariance(variance=0.0)
     return clustered_scatter(values_N, groups_N)
 
 

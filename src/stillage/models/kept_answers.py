@@ -1,4 +1,4 @@
-"""Answers to questions that cost something, kept on disk as they come: one file each.
+"""Answers to questions that cost something, each kept in a file as it comes.
 
 A file is named by all that decides its answer, so that work that was killed asks nothing twice. One
 that is damaged, or holds another question's answer, is asked for again.

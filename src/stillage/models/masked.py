@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from stillage.corpus.tokenizers import special_ids, tokenizer_hash
+from stillage.corpus.tokenizers import ids_without_text, tokenizer_hash
 from stillage.errors import ModelError
 from stillage.models.batching import run_batches
 from stillage.models.decoder import evaluating
@@ -122,15 +122,15 @@ def vocabulary(tokenizer: PreTrainedTokenizerFast) -> tuple[Array, tuple[str, ..
 
 
 def any_form(masked: Masked) -> Masked:
-    """The same model, where every token that is not special may be proposed, as it is written.
+    """Return the same model, with every ordinary token proposed as it is written.
 
-    surface_V then holds the spaces that tokens begin with. Without such marks (WordPiece) a token
-    that begins a word begins with a space, a sign does not.
+    Special ones are never proposed. surface_V then holds the spaces that tokens begin with. Without
+    such marks (WordPiece) a token that begins a word begins with a space, a sign does not.
     """
     tokenizer = masked.tokenizer
     tokens = cast("list[str]", tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
     marked = any(token.startswith(MARKS) for token in tokens)
-    written, special = [], set(special_ids(tokenizer))
+    written, special = [], set(ids_without_text(tokenizer))
     for number, token in enumerate(tokens):
         text = str(tokenizer.decode([number], clean_up_tokenization_spaces=False))
         if token.startswith("##") and not marked:

@@ -62,11 +62,11 @@ def bert(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> BertForMaskedLM:
 def neighbourly(
     shape: Shape, tokenizer: PreTrainedTokenizerFast, rows: Sequence[Array]
 ) -> RoFormerForMaskedLM:
-    """Make a RoFormer that looks at its neighbours and knows the frequencies, weights else new.
+    """Make a RoFormer that looks at its neighbours and knows the frequencies.
 
-    Head h of each layer begins by looking at the place -1, 1, -2, 2, ... away, through biases that
-    only rotary positions turn. Without, so small a model spends its few hundred steps on learning
-    frequencies: 6.2 nats a gap after 200 steps on seven books, not 4.7.
+    Its other weights are new. Head h of each layer begins by looking at the place -1, 1, -2, 2, ...
+    away, through biases that only rotary positions turn. Without, so small a model spends its few
+    hundred steps on learning frequencies: 6.2 nats a gap after 200 steps on seven books, not 4.7.
     """
     from transformers import RoFormerConfig, RoFormerForMaskedLM
 

@@ -111,7 +111,10 @@ def train_masked(
 
 
 def with_mask(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """Copy a tokenizer, with a mask token and one for padding after its ids where it has none."""
+    """Copy a tokenizer, with tokens for a mask and for padding.
+
+    Each is put after its ids, where it has none.
+    """
     own = copy.deepcopy(tokenizer)
     if own.mask_token_id is None:
         own.add_special_tokens({"mask_token": MASK})

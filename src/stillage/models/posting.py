@@ -1,4 +1,4 @@
-"""One JSON request over HTTP, and what its answer means: an answer, a fault, an error.
+"""One JSON request over HTTP: its answer, a fault or an error.
 
 By Python's own urllib: no redirect is followed (a key would go along), this machine is asked
 without a proxy, other addresses through those of the environment, and the time-out is that of the
@@ -95,7 +95,7 @@ def post(url: str, body: Mapping[str, Any], headers: Mapping[str, str], timeout_
     deadline = time.monotonic() + timeout_s
     try:
         with opener(is_loopback(url)).open(request, timeout=timeout_s) as response:
-            return Posted(response.status, response.headers, read_all(response, deadline))
+            return Posted(response.status, response.headers, read_body(response, deadline))
     except TimeoutError as error:
         raise Fault(f"no whole answer within {timeout_s:g} s") from error
     except (OSError, HTTPException) as error:
@@ -111,8 +111,11 @@ def post(url: str, body: Mapping[str, Any], headers: Mapping[str, str], timeout_
         raise Fault(f"{type(reason).__name__}: {reason}") from error
 
 
-def read_all(response: HTTPResponse, deadline: float) -> bytes:
-    """Read an answer to its end. Raises Fault for half of one, TimeoutError for a slow one."""
+def read_body(response: HTTPResponse, deadline: float) -> bytes:
+    """Read an answer to its end.
+
+    Raises Fault for half of one, TimeoutError for a slow one.
+    """
     stated = response.headers.get("Content-Length", "")
     content = bytearray()
     while piece := response.read1(2**16):
@@ -136,7 +139,7 @@ def answer_in(posted: Posted, url: str, hide: Callable[[str], str]) -> dict[str,
     if posted.status in PASSING or posted.status >= 500:
         raise Fault(f"status {posted.status}: {says(posted)}", retry_after_s(posted.headers))
     if posted.status != 200:
-        raise refused(posted, url, hide)
+        raise refusal(posted, url, hide)
     try:
         answer = json.loads(posted.content)
     except (ValueError, RecursionError) as error:  # half of one, where no length was stated
@@ -146,7 +149,7 @@ def answer_in(posted: Posted, url: str, hide: Callable[[str], str]) -> dict[str,
     return answer
 
 
-def refused(posted: Posted, url: str, hide: Callable[[str], str]) -> ModelError:
+def refusal(posted: Posted, url: str, hide: Callable[[str], str]) -> ModelError:
     """Make the error for a status that no further try will change."""
     status = posted.status
     values = f"{url}: status {status}: {quoted(hide(says(posted)))}"

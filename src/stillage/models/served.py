@@ -1,7 +1,7 @@
 """Models behind an OpenAI-compatible endpoint: one client for all that asks them.
 
-Nothing is sent unless somebody calls `ask`, and only to the address given. The key comes from the
-environment, goes over https or to this machine alone, and stands in no message and no file.
+Nothing is sent unless somebody calls `ask_endpoint`, and only to the address given. The key comes
+from the environment, goes over https or to this machine alone, and stands in no message and no file.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what cannot be asked, or not with this key."""
-        check_address(self.url)
+        check_endpoint_address(self.url)
         wrong = {
             "the name of a model, which the endpoint needs": not self.model,
             "timeout_s above 0": not self.timeout_s > 0,
@@ -73,7 +73,7 @@ class Endpoint:
         return text.replace(self.key, "[key]") if self.key else text
 
 
-def check_address(url: str) -> None:
+def check_endpoint_address(url: str) -> None:
     """Require an http(s) address without password or query; its text is not repeated."""
     try:
         parts = urlsplit(url)
@@ -102,7 +102,7 @@ def may_have_key(url: str) -> bool:
 
 def endpoint_at(url: str, model: str) -> Endpoint:
     """Make an endpoint with the key of the environment, where it may be sent there."""
-    check_address(url)
+    check_endpoint_address(url)
     key = os.environ.get(KEY, "").strip()
     if key and not may_have_key(url):
         log.warning("%s is not sent to %s: it is neither https nor this machine", KEY, url)
@@ -120,7 +120,7 @@ def never() -> bool:
     return False
 
 
-def ask(
+def ask_endpoint(
     endpoint: Endpoint,
     path: str,
     body: Mapping[str, Any],
@@ -199,8 +199,8 @@ def ask_all(
 ) -> list[dict[str, Any]]:
     """Ask many questions, `at_once` at a time; the answers in the questions' order.
 
-    Arguments and errors as of `ask`; the first error ends all. Once should_stop is true nothing
-    more is asked, what is on its way gets LEAVE_S to be kept, and Interrupted is raised.
+    Arguments and errors as of `ask_endpoint`; the first error ends all. Once should_stop is true
+    nothing more is asked, what is on its way gets LEAVE_S to be kept, and Interrupted is raised.
     """
     if not bodies:
         return []
@@ -211,7 +211,7 @@ def ask_all(
         if stopped.is_set():
             raise stopped_at(endpoint.url)
         pause = stopped.wait
-        return row, ask(endpoint, path, bodies[row], keep=keep, lacks=lacks, pause=pause)
+        return row, ask_endpoint(endpoint, path, bodies[row], keep=keep, lacks=lacks, pause=pause)
 
     # its threads are daemons: a process that ends does not wait for an answer
     with ThreadPool(min(endpoint.at_once, len(bodies))) as pool:
@@ -246,7 +246,7 @@ def ask_all(
     return [answers[row] for row in range(len(bodies))]
 
 
-def chat(
+def ask_chat(
     endpoint: Endpoint,
     messages: Sequence[Mapping[str, str]],
     decoding: Decoding,
@@ -254,9 +254,9 @@ def chat(
     seed: int,
     keep: Path | None = None,
 ) -> str:
-    """Return the answer to a conversation; keep and errors as of `ask`."""
+    """Return the answer to a conversation; keep and errors as of `ask_endpoint`."""
     body = chat_body(messages, decoding, seed)
-    return reply_text(ask(endpoint, CHAT, body, keep=keep, lacks=chat_lacks))
+    return reply_text(ask_endpoint(endpoint, CHAT, body, keep=keep, lacks=chat_lacks))
 
 
 def chat_body(

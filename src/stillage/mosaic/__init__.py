@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stillage.mosaic.equivalence import exact_duplicate_equivalent
     from stillage.mosaic.kinds import Insertion, Replacement, Scanned, Scatter, Shuffle
-    from stillage.mosaic.python_calls import make_variations
+    from stillage.mosaic.python_variations import make_variations
 else:
 
     def __getattr__(name: str) -> object:
@@ -39,7 +39,7 @@ HOMES = {
     "Scatter": "kinds",
     "Shuffle": "kinds",
     "exact_duplicate_equivalent": "equivalence",
-    "make_variations": "python_calls",
+    "make_variations": "python_variations",
 }
 """Public name -> its module here."""
 

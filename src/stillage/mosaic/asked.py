@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from stillage.errors import ConfigError, did_you_mean
-from stillage.mosaic.condition import Condition, Experiment, Point, exact_curve
+from stillage.mosaic.condition import Condition, ExperimentPoint, MosaicExperiment, exact_curve
 from stillage.mosaic.experiments import EXPERIMENTS
-from stillage.mosaic.experiments.exact_copies import EXACT_COPIES
+from stillage.mosaic.experiments.exact_copies_experiment import EXACT_COPIES
 from stillage.run.config import Config
 from stillage.run.own_settings import own_settings
 
@@ -17,8 +17,8 @@ from stillage.run.own_settings import own_settings
 class Asked:
     """One experiment as a config asks for it."""
 
-    experiment: Experiment
-    points: tuple[Point, ...]
+    experiment: MosaicExperiment
+    points: tuple[ExperimentPoint, ...]
     copies: int  # N of its points: how long their exact curves are
 
 
@@ -45,25 +45,31 @@ def asked_experiments(config: Config) -> list[Asked]:
     for name, one in EXPERIMENTS.items():
         if name in named:
             points = tuple(one.points(params[name], config))
-            copies = copies_of(points, config.mosaic.copies)
+            copies = curve_copies(points, config.mosaic.copies)
             found.append(Asked(experiment=one, points=points, copies=copies))
     return found if EXACT_COPIES.name in named else [*curve_shown(found), *found]
 
 
 def curve_shown(asked: Sequence[Asked]) -> list[Asked]:
-    """Show the exact copies that are trained anyway, where nobody asks for them by name."""
+    """Show the exact copies that are trained anyway.
+
+    Where nobody asks for them by name.
+    """
     trained = sorted(
         (one for one in conditions_of(asked) if one == Condition(exact=one.exact)),
         key=lambda condition: condition.exact,
     )
     if len(trained) < 2:
         return []
-    points = tuple(Point(condition=one, x=one.exact) for one in trained)
+    points = tuple(ExperimentPoint(condition=one, x=one.exact) for one in trained)
     return [Asked(experiment=EXACT_COPIES, points=points, copies=len(points))]
 
 
-def copies_of(points: Sequence[Point], usual: int) -> int:
-    """Return N of an experiment: the copies of its near-copy conditions, else the usual."""
+def curve_copies(points: Sequence[ExperimentPoint], usual: int) -> int:
+    """Return N of an experiment, the length of its exact curve.
+
+    The copies of its near-copy conditions, else the usual.
+    """
     doses = {point.condition.near + 1 for point in points if point.condition.kind is not None}
     assert len(doses) <= 1, "the points of an experiment share one curve's length"
     copies = doses.pop() if doses else usual
@@ -84,11 +90,11 @@ def conditions_of(asked: Sequence[Asked]) -> list[Condition]:
             curve = [] if one.experiment.shows == "auc" else exact_curve(point, one.copies)
             for condition in (*curve, point.condition):
                 if condition.method:
-                    found.setdefault(teacher_of(condition))
+                    found.setdefault(teacher_condition(condition))
                 found.setdefault(condition)
     return list(found)
 
 
-def teacher_of(condition: Condition) -> Condition:
+def teacher_condition(condition: Condition) -> Condition:
     """Return the condition whose model teaches a student."""
     return replace(condition, method="")

@@ -16,7 +16,7 @@ from stillage.corpus.compressed import data_suffix
 from stillage.corpus.rows import Row, Unusable, utf8_text
 from stillage.corpus.sources import HubPart, Source, open_source
 from stillage.errors import ConfigError, DataError, did_you_mean, listed
-from stillage.mosaic.tables import BOOKS, schema
+from stillage.mosaic.table_columns import BOOKS, table_schema
 from stillage.mosaic.titles import check_titles, first_of_title, matching
 from stillage.rng import generator
 from stillage.run.folder import sha256_text
@@ -52,7 +52,7 @@ class Book:
 
 
 @dataclass(slots=True, kw_only=True)
-class Reading:
+class BookReading:
     """What has been read so far of a source."""
 
     rules: BookRules
@@ -93,13 +93,13 @@ def choose_books(
     Raises DataError for no or too few documents, a row that cannot be used, an absent column and
     titles that are not there; ConfigError for counts that cannot be.
     """
-    check_rules(rules)
-    reading = Reading(rules=rules, named=frozenset(map(matching, rules.titles)))
+    check_book_rules(rules)
+    reading = BookReading(rules=rules, named=frozenset(map(matching, rules.titles)))
     columns = () if rules.title_column else (rules.text_column, *TITLE_COLUMNS)
     hub = HubPart(revision=rules.revision)
     parts = open_source(source, hub, txt="document", stream=True, columns=columns)
     for part in parts:
-        read_part(reading, part, progress)
+        read_documents(reading, part, progress)
     if not reading.books:
         fix = "Give a folder of .txt files, a file of rows, or a hub id."
         raise DataError("There is no document.", f"{source}: 0 rows", fix)
@@ -117,10 +117,10 @@ def choose_books(
         "seed": None if rules.titles else seed,
     }
     books = [reading.books[place] for place in chosen]
-    return table_of(books, [place in hosts for place in chosen], about)
+    return books_table(books, [place in hosts for place in chosen], about)
 
 
-def check_rules(rules: BookRules) -> None:
+def check_book_rules(rules: BookRules) -> None:
     """Raise ConfigError for counts that cannot be, and titles given twice."""
     hosts = len(rules.titles) if rules.titles else rules.hosts
     if hosts < 1 or rules.max_documents < 0:
@@ -134,8 +134,8 @@ def check_rules(rules: BookRules) -> None:
     check_titles(rules.titles)
 
 
-def read_part(
-    reading: Reading, part: Source, progress: Callable[[Mapping[str, Any]], None] | None
+def read_documents(
+    reading: BookReading, part: Source, progress: Callable[[Mapping[str, Any]], None] | None
 ) -> None:
     """Read the documents of a file; blank lines are none."""
     reading.hashes[part.name] = part.sha256
@@ -174,7 +174,7 @@ def book_of(row: Row, rules: BookRules) -> Book:
     return Book(title=named or title, text=text)
 
 
-def drawn_hosts(reading: Reading, seed: int, source: str) -> set[int]:
+def drawn_hosts(reading: BookReading, seed: int, source: str) -> set[int]:
     """Draw the places of the hosts among the documents with any text."""
     places = [place for place, book in enumerate(reading.books) if book.text.strip()]
     hosts = reading.rules.hosts
@@ -185,8 +185,11 @@ def drawn_hosts(reading: Reading, seed: int, source: str) -> set[int]:
     return {places[int(k)] for k in drawn}
 
 
-def named_hosts(reading: Reading) -> set[int]:
-    """Find the places of the documents that titles name. DataError for those that none has."""
+def named_hosts(reading: BookReading) -> set[int]:
+    """Find the places of the documents that titles name.
+
+    DataError for those that none has.
+    """
     titles, known = reading.rules.titles, [book.title for book in reading.books]
     found = [first_of_title(title, known) for title in titles]
     if absent := [title for title, place in zip(titles, found, strict=True) if place is None]:
@@ -209,12 +212,17 @@ def named_hosts(reading: Reading) -> set[int]:
 
 
 def within_limit(documents: int, hosts: set[int], most: int) -> list[int]:
-    """The places of all hosts, and of the first others up to the limit (0: none); in order."""
+    """List the places of all hosts, and of the first others up to the limit.
+
+    In order; limit 0: none.
+    """
     others = [place for place in range(documents) if place not in hosts]
     return sorted([*hosts, *(others[: most - len(hosts)] if most else others)])
 
 
-def table_of(books: Sequence[Book], is_host: Sequence[bool], about: Mapping[str, Any]) -> pa.Table:
+def books_table(
+    books: Sequence[Book], is_host: Sequence[bool], about: Mapping[str, Any]
+) -> pa.Table:
     """Make the table of BOOKS, with what made it as metadata."""
     import pyarrow as pa
 
@@ -226,6 +234,6 @@ def table_of(books: Sequence[Book], is_host: Sequence[bool], about: Mapping[str,
         "is_host": is_host,
     }
     facts = {"books": json.dumps(about, sort_keys=True, ensure_ascii=False)}
-    kinds = schema(BOOKS)
+    kinds = table_schema(BOOKS)
     arrays = [pa.array(columns[name], kinds.field(name).type) for name in BOOKS]
     return pa.Table.from_arrays(arrays, schema=kinds.with_metadata(facts))

@@ -1,4 +1,4 @@
-"""Canaries: texts that a model samples, unlike each other, members and nonmembers alike.
+"""Canaries: texts that a model samples, unlike each other.
 
 They come from one stream of texts; those kept are given their roles by a random permutation
 afterwards (within each bucket of perplexity), so that before training nothing tells a member from a
@@ -18,15 +18,15 @@ import numpy as np
 
 from stillage.corpus.tokenizers import rules_hash
 from stillage.errors import ConfigError, DataError, listed
-from stillage.mosaic.canary_choice import Kept, Selection
+from stillage.mosaic.canary_choice import KeptCanary, Selection
 from stillage.mosaic.canary_texts import (
-    Candidate,
-    Writer,
+    CanaryWriter,
+    WrittenText,
+    canary_writer,
     perplexities,
     write_candidates,
-    writer_of,
 )
-from stillage.mosaic.tables import CANARIES, schema
+from stillage.mosaic.table_columns import CANARIES, table_schema
 from stillage.rng import generator
 from stillage.run.folder import read_table
 
@@ -51,21 +51,21 @@ def make_canaries(
     seed: int,
     progress: Done | None = None,
 ) -> pa.Table:
-    """Sample canaries: a table of CANARIES, members first, each in the order of writing.
+    """Sample canaries: a table of CANARIES, members first.
 
-    Every text begins with nothing but what the generator puts before a text. It is kept where all
-    of this holds: no end of text and no special token in it; at least `length` tokens of
-    `tokenizer`, cut to that many; these decode to a text that encodes to them again; perplexity in
-    a bucket that is not full; Jaccard |A & B| / |A | B| of token ids <= max_jaccard with every
-    other one kept. Rejected texts are counted by reason in the metadata "canaries" (JSON), with all
-    settings and the numbers of the texts kept. Independent of batches. progress hears how many are
-    kept.
+    Each role is in the order of writing. Every text begins with nothing but what the generator puts
+    before a text. It is kept where all of this holds: no end of text and no special token in it; at
+    least `length` tokens of `tokenizer`, cut to that many; these decode to a text that encodes to
+    them again; perplexity in a bucket that is not full; Jaccard |A & B| / |A | B| of token ids <=
+    max_jaccard with every other one kept. Rejected texts are counted by reason in the metadata
+    "canaries" (JSON), with all settings and the numbers of the texts kept. Independent of batches.
+    progress hears how many are kept.
 
     Raises ConfigError for settings without meaning, ModelError where the generator cannot write
     them at all, or where fewer than one text in `tries` is kept.
     """
-    check_options(options)
-    writer = writer_of(generator, generator_tokenizer, tokenizer, options, seed)
+    check_canary_options(options)
+    writer = canary_writer(generator, generator_tokenizer, tokenizer, options, seed)
     selection = Selection(options=options)
     while not selection.is_full:
         first, many = selection.written, selection.to_write()
@@ -92,10 +92,10 @@ def make_canaries(
         "roles": "a uniform permutation" + " within each bucket" * bool(options.buckets),
         **writer.about(),
     }
-    return table_of(chosen, found, seed, about)
+    return canaries_table(chosen, found, seed, about)
 
 
-def check_options(options: CanaryConfig) -> None:
+def check_canary_options(options: CanaryConfig) -> None:
     """Raise ConfigError for settings under which there can be no canaries."""
     borders = options.buckets
     many = max(1, len(borders) - 1)
@@ -131,20 +131,25 @@ def check_options(options: CanaryConfig) -> None:
 
 
 def is_ascending(borders: Sequence[float]) -> bool:
-    """Whether each border is a number and at least the first, then above the one before."""
+    """Tell whether each border is a finite number above the one before.
+
+    The second may equal the first.
+    """
     numbers = np.asarray(borders, np.float64)
     steps = np.diff(numbers)
     return bool(np.isfinite(numbers).all() and steps[0] >= 0 and (steps[1:] > 0).all())
 
 
-def perplexities_of(writer: Writer, candidates: Sequence[Candidate]) -> dict[int, float]:
+def perplexities_of(writer: CanaryWriter, candidates: Sequence[WrittenText]) -> dict[int, float]:
     """Number of a text -> its perplexity, of those that may be canaries."""
     fit = [candidate for candidate in candidates if not candidate.reason]
     numbers = [candidate.number for candidate in fit]
     return dict(zip(numbers, perplexities(writer, fit), strict=True))
 
 
-def assigned(kept: Sequence[Kept], options: CanaryConfig, seed: int) -> list[tuple[str, Kept]]:
+def assigned(
+    kept: Sequence[KeptCanary], options: CanaryConfig, seed: int
+) -> list[tuple[str, KeptCanary]]:
     """Give the canaries their roles by chance, each bucket by itself; members first."""
     buckets = max(1, len(options.buckets) - 1)
     order = generator(seed, "canaries", "roles").permutation(len(kept))
@@ -157,8 +162,8 @@ def assigned(kept: Sequence[Kept], options: CanaryConfig, seed: int) -> list[tup
     return [(role, one) for asked in ROLES for role, one in sides if role == asked]
 
 
-def table_of(
-    chosen: Sequence[tuple[str, Kept]],
+def canaries_table(
+    chosen: Sequence[tuple[str, KeptCanary]],
     found: Mapping[int, float],
     seed: int,
     about: Mapping[str, Any],
@@ -179,13 +184,14 @@ def table_of(
         for number, (role, kept) in enumerate(chosen)
     ]
     facts = {"canaries": json.dumps(about, sort_keys=True)}
-    return pa.Table.from_pylist(rows, schema=schema(CANARIES).with_metadata(facts))
+    return pa.Table.from_pylist(rows, schema=table_schema(CANARIES).with_metadata(facts))
 
 
 def read_canaries(path: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> pa.Table:
-    """Read a table of CANARIES; with a tokenizer, only one that was made with the same rules.
+    """Read a table of CANARIES.
 
-    DataError for another file, a damaged one, or other rules, naming both.
+    With a tokenizer, only one that was made with the same rules. DataError for another file, a
+    damaged one, or other rules, naming both.
     """
     import pyarrow as pa
 
@@ -201,7 +207,7 @@ def read_canaries(path: Path, tokenizer: PreTrainedTokenizerBase | None = None) 
     if absent or b"canaries" not in facts:
         values = f"{path}: no {', '.join(absent) or 'metadata that says what made it'}"
         raise DataError("The table does not hold canaries.", values, fix)
-    table = table.select(list(CANARIES)).cast(schema(CANARIES).with_metadata(facts))
+    table = table.select(list(CANARIES)).cast(table_schema(CANARIES).with_metadata(facts))
     made_with = about_canaries(table)["tokenizer"]
     if tokenizer is not None and (own := rules_hash(tokenizer)) != made_with:
         values = f"{path}: made with {made_with}; the tokenizer given: {own}"

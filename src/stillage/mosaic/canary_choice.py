@@ -1,4 +1,4 @@
-"""Which of the texts become canaries: unlike each other, each bucket filled equally."""
+"""Which texts become canaries: unlike each other, buckets filled equally."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.errors import ModelError, listed
-from stillage.mosaic.canary_texts import BROKEN, CHANGED, ENDED, SHORT, SPECIAL, Candidate
+from stillage.mosaic.canary_texts import BROKEN, CHANGED, ENDED, SHORT, SPECIAL, WrittenText
 
 if TYPE_CHECKING:
     from stillage.run.mosaic_config import CanaryConfig
@@ -35,10 +35,10 @@ ADVICE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class KeptCanary:
     """A text that is a canary."""
 
-    candidate: Candidate
+    candidate: WrittenText
     different: frozenset[int]  # its ids
     bucket: int  # 0 where there are none
     perplexity: float | None  # known where there are buckets
@@ -49,7 +49,7 @@ class Selection:
     """Which texts are kept, in the order of their numbers."""
 
     options: CanaryConfig
-    kept: list[Kept] = field(default_factory=list)
+    kept: list[KeptCanary] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     filled: Counter[int] = field(default_factory=Counter)  # bucket -> canaries
     seen: list[float] = field(default_factory=list)  # perplexities, where there are buckets
@@ -80,7 +80,7 @@ class Selection:
         needed = max(self.wanted - len(self.kept), *texts)
         return min(MOST_AT_ONCE, int(1.1 * needed) + 4)
 
-    def take(self, candidate: Candidate, perplexity: float | None) -> None:
+    def take(self, candidate: WrittenText, perplexity: float | None) -> None:
         """Keep or reject the next text. ModelError where it was one too many."""
         self.written += 1
         if perplexity is not None:
@@ -90,7 +90,9 @@ class Selection:
             self.rejected[reason] += 1
         else:
             self.kept.append(
-                Kept(candidate=candidate, different=different, bucket=bucket, perplexity=perplexity)
+                KeptCanary(
+                    candidate=candidate, different=different, bucket=bucket, perplexity=perplexity
+                )
             )
             self.filled[bucket] += 1
         self.check_hope()
@@ -109,7 +111,7 @@ class Selection:
         if self.filled[bucket] == self.wanted // self.buckets:
             return FULL
         most = self.options.max_jaccard
-        if any(jaccard(different, other.different) > most for other in self.kept):
+        if any(id_jaccard(different, other.different) > most for other in self.kept):
             return SIMILAR
         return ""
 
@@ -158,7 +160,7 @@ class Selection:
         return done
 
 
-def jaccard(a: frozenset[int], b: frozenset[int]) -> float:
+def id_jaccard(a: frozenset[int], b: frozenset[int]) -> float:
     """|A & B| / |A | B|."""
     common = len(a & b)
     return common / (len(a) + len(b) - common)

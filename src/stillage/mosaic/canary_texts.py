@@ -1,4 +1,4 @@
-"""Texts that a model writes from nothing, each judged by itself: can it be a canary?
+"""Texts that a model writes from nothing, each judged as a canary by itself.
 
 Text number k is decided by (seed, k) and the settings alone: neither by the batch it was written
 in nor by how many others are written.
@@ -20,6 +20,7 @@ from stillage.models.identity import model_hash
 from stillage.models.limits import context_of, special_ids
 from stillage.models.prompts import Prompts, TextRules
 from stillage.models.query import token_stats
+from stillage.mosaic.token_texts import decode_ids
 from stillage.types import Array, Decoding, Example
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ DOUBLINGS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
+class CanaryWriter:
     """Who writes canaries, from what, how, and whose tokens count."""
 
     model: PreTrainedModel
@@ -76,7 +77,7 @@ class Writer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class WrittenText:
     """A text, and why it cannot be a canary; the rest is empty then."""
 
     number: int
@@ -86,13 +87,13 @@ class Candidate:
     written: tuple[int, ...] = ()  # the generator's tokens that reach to the end of the text
 
 
-def writer_of(
+def canary_writer(
     generator: PreTrainedModel,
     generator_tokenizer: PreTrainedTokenizerFast,
     tokenizer: PreTrainedTokenizerFast,
     options: CanaryConfig,
     seed: int,
-) -> Writer:
+) -> CanaryWriter:
     """Make the writer that the settings mean.
 
     ConfigError for sampling without meaning, ModelError where a canary cannot fit the context or
@@ -120,7 +121,7 @@ def writer_of(
         values = f"length: {options.length}; {len(prompt)} tokens before; context: {context} tokens"
         fix = "Lower the length, or take a generator with a longer context."
         raise ModelError("A canary does not fit into its generator's context.", values, fix)
-    return Writer(
+    return CanaryWriter(
         model=generator,
         own=generator_tokenizer,
         target=tokenizer,
@@ -133,10 +134,11 @@ def writer_of(
 
 
 def opening(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], str]:
-    """What stands before a text that begins: no model writes before it has read something.
+    """Return what stands before a text that begins, and which of three it is.
 
-    What the tokenizer itself puts there; else its BOS; else its EOS, behind which documents begin
-    in training. Also returns which of them it is, in words.
+    No model writes before it has read something. What the tokenizer itself puts there; else its
+    BOS; else its EOS, behind which documents begin in training. Also returns which of them it is,
+    in words.
     """
     if own := first_ids(tokenizer):
         return own, "what the tokenizer puts before a text"
@@ -146,14 +148,14 @@ def opening(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], str]:
 
 
 def write_candidates(
-    writer: Writer, numbers: Sequence[int], progress: Done | None = None
-) -> list[Candidate]:
+    writer: CanaryWriter, numbers: Sequence[int], progress: Done | None = None
+) -> list[WrittenText]:
     """Write the texts of these numbers and judge each; in their order.
 
     A text that is too short in the target's tokens, and has not ended, is written again with twice
     the tokens (it begins with the same ones), as far as the context goes.
     """
-    judged: dict[int, Candidate] = {}
+    judged: dict[int, WrittenText] = {}
     left = list(numbers)
     eos, pad = special_ids(writer.own)
     rules = TextRules(eos, pad, known_ids=writer.known_ids)
@@ -170,7 +172,7 @@ def write_candidates(
             progress=progress if budget == writer.budgets[0] else None,
         )
         judged |= {
-            number: judge(writer, number, text.tolist())
+            number: judge_text(writer, number, text.tolist())
             for number, text in zip(left, texts, strict=True)
         }
         left = [number for number in left if judged[number].reason == SHORT]
@@ -179,22 +181,22 @@ def write_candidates(
     return [judged[number] for number in numbers]
 
 
-def judge(writer: Writer, number: int, written: Sequence[int]) -> Candidate:
+def judge_text(writer: CanaryWriter, number: int, written: Sequence[int]) -> WrittenText:
     """Cut a written text to the target's tokens, and say why it can be no canary."""
     if end_id(writer.own) in written:
-        return Candidate(number=number, reason=ENDED)
+        return WrittenText(number=number, reason=ENDED)
     if not set(written).isdisjoint(writer.own.all_special_ids):
-        return Candidate(number=number, reason=SPECIAL)
-    whole = decoded(writer.own, written)
+        return WrittenText(number=number, reason=SPECIAL)
+    whole = decode_ids(writer.own, written)
     encoded = writer.target(whole, add_special_tokens=False, return_offsets_mapping=True)
     ids = encoded["input_ids"][: writer.length]
     if len(ids) < writer.length:
-        return Candidate(number=number, reason=SHORT)
-    text = decoded(writer.target, ids)
+        return WrittenText(number=number, reason=SHORT)
+    text = decode_ids(writer.target, ids)
     if reason := fault(writer.target, ids, text):
-        return Candidate(number=number, reason=reason)
+        return WrittenText(number=number, reason=reason)
     end = encoded["offset_mapping"][writer.length - 1][1]
-    return Candidate(
+    return WrittenText(
         number=number,
         text=text,
         ids=tuple(ids),
@@ -213,30 +215,23 @@ def fault(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int], text: str) -> 
     return ""
 
 
-def decoded(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> str:
-    """The text of ids, nothing of it tidied up or left out."""
-    text = tokenizer.decode(
-        list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-    )
-    return cast("str", text)
-
-
 def tokens_until(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int], end: int) -> int:
     """The fewest first tokens whose text has `end` characters, by bisection."""
     low, high = 0, len(ids)
     while low < high:
         middle = (low + high) // 2
-        if len(decoded(tokenizer, ids[:middle])) >= end:
+        if len(decode_ids(tokenizer, ids[:middle])) >= end:
             high = middle
         else:
             low = middle + 1
     return low
 
 
-def perplexities(
-    writer: Writer, candidates: Iterable[Candidate], progress: Done | None = None
-) -> list[float]:
-    """exp(-mean log q) of what the generator wrote of each, at temperature 1, untruncated."""
+def perplexities(writer: CanaryWriter, candidates: Iterable[WrittenText]) -> list[float]:
+    """Measure the perplexity of each text under the generator.
+
+    exp(-mean log q) of what it wrote, at temperature 1, untruncated.
+    """
     start = len(writer.prompt)
     examples = []
     for candidate in candidates:
@@ -248,5 +243,5 @@ def perplexities(
                 response_T=np.arange(len(ids_T)) >= start,
             )
         )
-    stats = token_stats(writer.model, examples, progress=progress)
+    stats = token_stats(writer.model, examples)
     return [float(np.exp(-np.mean(one.logp_T, dtype=np.float64))) for one in stats]

@@ -1,4 +1,4 @@
-"""From the scores of conditions to the table of points: AUC, exact copies' worth, rho."""
+"""From scores to the table of points: AUC, worth in exact copies, rho."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from stillage.functional.binomial import Interval
 from stillage.functional.delong import auc_interval
 from stillage.functional.equivalence import FLAGS
 from stillage.functional.equivalence_intervals import EquivalenceIntervals, rho_intervals
-from stillage.mosaic.condition import Condition, Point
+from stillage.mosaic.condition import Condition, ExperimentPoint
 from stillage.mosaic.condition_means import ConditionTables, condition_means, held_canaries
-from stillage.mosaic.tables import POINTS, schema
+from stillage.mosaic.table_columns import POINTS, table_schema
 from stillage.run.results import measured_row
 from stillage.types import Array, Result
 
@@ -39,7 +39,7 @@ NO_VALUE = ("no_curve", "no_upper_limit", "not_judged")
 class Compared:
     """One point under one attack, on the canaries that all its conditions scored."""
 
-    point: Point
+    point: ExperimentPoint
     attack: str
     canaries_C: Array  # int64, ascending
     is_member_C: Array  # bool
@@ -60,7 +60,7 @@ class Compared:
 
 def compare_points(
     experiment: str,
-    points: Sequence[Point],
+    points: Sequence[ExperimentPoint],
     found: Mapping[Condition, ConditionTables],
     *,
     copies: int,
@@ -68,13 +68,14 @@ def compare_points(
     resamples: int,
     seed: int,
 ) -> pa.Table:
-    """Compare an experiment's points with their exact curves: POINTS, a row a point and attack.
+    """Compare an experiment's points with their exact curves.
 
-    found: the tables of every condition that was trained; a point's curve is its arm's and method's
-    with 1 .. `copies` exact copies. A point and its curve are compared on the canaries that all of
-    them scored, and of members on those that the point's documents hold; what is left out is
-    flagged. Points of exact copies have an AUC alone. Canaries are drawn again as rho_intervals
-    says, alike for all points of a seed. Flags are names of functional.equivalence.FLAGS.
+    Returns POINTS, a row a point and attack. found: the tables of every condition that was trained;
+    a point's curve is its arm's and method's with 1 .. `copies` exact copies. A point and its curve
+    are compared on the canaries that all of them scored, and of members on those that the point's
+    documents hold; what is left out is flagged. Points of exact copies have an AUC alone. Canaries
+    are drawn again as rho_intervals says, alike for all points of a seed. Flags are names of
+    functional.equivalence.FLAGS.
     """
     import pyarrow as pa
 
@@ -109,7 +110,7 @@ def compare_points(
         }
         said = (*(equivalence.flags if equivalence else ()), *one.flags, *flags)
         rows.append({**row, "flags": list(said)})
-    return pa.Table.from_pylist(rows, schema=schema(POINTS))
+    return pa.Table.from_pylist(rows, schema=table_schema(POINTS))
 
 
 def point_results(table: pa.Table, base: Result) -> list[Result]:
@@ -172,7 +173,7 @@ def _scores_of(
 
 
 def _compared(
-    point: Point,
+    point: ExperimentPoint,
     attack: str,
     tables: ConditionTables,
     scores: Mapping[tuple[Condition, str], Mapping[int, float]],

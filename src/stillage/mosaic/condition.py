@@ -50,7 +50,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class ExperimentPoint:
     """A condition in an experiment."""
 
     condition: Condition
@@ -60,19 +60,22 @@ class Point:
 
     @property
     def curve(self) -> Condition:
-        """The condition with one exact copy, of the same arm and method: where its curve begins."""
+        """The condition with one exact copy, where the point's curve begins.
+
+        Of the same arm and method.
+        """
         return Condition(arm=self.condition.arm, method=self.condition.method)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
+class MosaicExperiment:
     """One question about near-copies: its settings, its points, its figure."""
 
     name: str
     title: str  # of its section in the report
     axis: str  # what x is, with its unit
     params: type  # frozen dataclass of its settings: mosaic.params.NAME.SETTING
-    points: Callable[[Any, Config], Sequence[Point]]
+    points: Callable[[Any, Config], Sequence[ExperimentPoint]]
     """(params, config) -> what is trained and compared. ConfigError for what cannot be."""
     shows: str = "rho"  # "auc" (copies), "rho", "recital" (extraction) or "distance"
     published: tuple[tuple[str, float, float], ...] = ()
@@ -80,11 +83,11 @@ class Experiment:
     note: str = ""  # what to know when reading the figure
 
 
-def near_copies(kind: Kind, copies: int, arm: Arm = USUAL, method: str = "") -> Condition:
+def near_condition(kind: Kind, copies: int, arm: Arm = USUAL, method: str = "") -> Condition:
     """The canary once, and copies - 1 near-copies of a kind."""
     return Condition(exact=1, near=copies - 1, kind=kind, arm=arm, method=method)
 
 
-def exact_curve(point: Point, copies: int) -> list[Condition]:
+def exact_curve(point: ExperimentPoint, copies: int) -> list[Condition]:
     """The conditions with 1 .. copies exact copies, against which a point is read."""
     return [replace(point.curve, exact=count) for count in range(1, copies + 1)]

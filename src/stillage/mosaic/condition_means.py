@@ -1,4 +1,4 @@
-"""What a condition's tables say besides scores: distances, copies that survived, recitals."""
+"""Means of a condition besides scores: distances, survival, recitals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECITALS = ("bleu", "edit_similarity")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionTables:
-    """What the stages of one condition wrote; columns as in mosaic.tables.
+    """What the stages of one condition wrote; columns as in mosaic.table_columns.
 
     ledger: of what was injected; a student's is that of its teacher. variations: of the condition's
     kind, maybe more of them than were injected.
@@ -48,11 +48,11 @@ def held_canaries(tables: ConditionTables) -> set[int] | None:
 def condition_means(
     condition: Condition, tables: ConditionTables, canaries: Array, level: float
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Average distances, survival and recitals over these members: POINTS columns, and flags.
+    """Average distances, survival and recitals over these members.
 
-    Distances: over the injected near-copies, of those that have one. survived: over all injected
-    pieces, of near-copies and exact copies. Recitals with the limits of share_interval. A number
-    that the condition does not have is left out.
+    Returns columns of POINTS, and flags. Distances: over the injected near-copies, of those that
+    have one. survived: over all injected pieces, of near-copies and exact copies. Recitals with the
+    limits of share_interval. A number that the condition does not have is left out.
     """
     found, flags = {}, []
     if tables.variations is not None and condition.near:

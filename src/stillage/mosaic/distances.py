@@ -24,7 +24,10 @@ def levenshtein(a: Ids, b: Ids) -> int:
 
 
 def damerau(a: Ids, b: Ids) -> int:
-    """Levenshtein with swaps of neighbours, unrestricted: what was swapped may change again."""
+    """Count the fewest edits and swaps of neighbours, unrestricted.
+
+    What was swapped may change again.
+    """
     from rapidfuzz.distance import DamerauLevenshtein
 
     return DamerauLevenshtein.distance(a, b)
@@ -66,7 +69,7 @@ DISTANCES: Mapping[str, Callable[[Ids, Ids], float | None]] = {
     "token_jaccard": token_jaccard,
     "gram_jaccard": gram_jaccard,
 }
-"""By their columns in `tables.VARIATIONS`."""
+"""By their columns in `table_columns.VARIATIONS`."""
 
 
 def _grams(ids: Ids) -> set[tuple[int, ...]]:

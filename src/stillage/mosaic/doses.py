@@ -1,4 +1,4 @@
-"""What a condition puts into documents: exact copies of canaries, and their near-copies."""
+"""What a condition puts into documents: exact copies, and near-copies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stillage.errors import DataError
 from stillage.mosaic.condition import Condition
-from stillage.mosaic.places import encode
+from stillage.mosaic.places import encode_with_spans
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +31,7 @@ class Copy:
     ids: Sequence[int]
 
 
-def copies_of(
+def dose_copies(
     members: Sequence[Row], variations: pa.Table | None, condition: Condition
 ) -> list[Copy]:
     """What a condition injects of its members: exact copies first, then near-copies.
@@ -65,7 +65,7 @@ def copies_of(
 def check_tokenizer(members: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise DataError unless each canary's text is its ids in this tokenizer."""
     for row in members:
-        ids = encode(row["text"], tokenizer).ids_T.tolist()
+        ids = encode_with_spans(row["text"], tokenizer).ids_T.tolist()
         if ids != row["ids"]:
             name = tokenizer.name_or_path or type(tokenizer).__name__
             values = f"canary {row['canary']}: {len(row['ids'])} tokens, beginning "

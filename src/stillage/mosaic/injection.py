@@ -36,9 +36,15 @@ import numpy as np
 
 from stillage.errors import ConfigError, DataError
 from stillage.mosaic.condition import Condition
-from stillage.mosaic.doses import Copy, check_tokenizer, copies_of
+from stillage.mosaic.doses import Copy, check_tokenizer, dose_copies
 from stillage.mosaic.ledger import ledger_table
-from stillage.mosaic.places import Encoded, encode, random_order, token_borders, word_ends
+from stillage.mosaic.places import (
+    TokenSpans,
+    encode_with_spans,
+    random_order,
+    token_borders,
+    word_ends,
+)
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -55,7 +61,7 @@ class Injected:
     """Documents with copies of canaries in them, and where each stands."""
 
     documents: list[Array]  # int32[T] each, in the order of the hosts
-    ledger: pa.Table  # tables.LEDGER; by canary, then copy, then piece
+    ledger: pa.Table  # table_columns.LEDGER; by canary, then copy, then piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +91,7 @@ def inject(
 
     Args:
         hosts: texts of the documents.
-        canaries, variations: `tables.CANARIES`, `tables.VARIATIONS`.
+        canaries, variations: `table_columns.CANARIES`, `table_columns.VARIATIONS`.
         condition: its `exact` copies of each member, and the first `near` of its near-copies.
         tokenizer: of the model that is trained, and of the canaries.
 
@@ -100,7 +106,7 @@ def inject(
         values = f"documents: {len(hosts)}; members among the canaries: {len(members)}"
         raise DataError("There is nothing to inject, or nowhere.", values, "Give both.")
     check_tokenizer(members, tokenizer)
-    copies = copies_of(members, variations, condition)
+    copies = dose_copies(members, variations, condition)
     documents, rows = list[Array](), list[dict[str, Any]]()
     for number, text in enumerate(hosts):
         here = sorted(row["canary"] for row in members if row["canary"] % len(hosts) == number)
@@ -116,8 +122,11 @@ def inject(
 def put_tokens(
     host: Host, copies: Sequence[Copy], tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Array, list[dict[str, Any]]]:
-    """Put the ids of copies between tokens of a host: (ids int32[T], rows of the ledger)."""
-    encoded = encode(host.text, tokenizer)
+    """Put the ids of copies between tokens of a host.
+
+    Returns (ids int32[T], rows of the ledger).
+    """
+    encoded = encode_with_spans(host.text, tokenizer)
     borders_P = token_borders(word_ends(host.text), encoded)
     places_C = choose_places(host, copies, borders_P >= 0)
     begins, lead = _begins_with_space(tokenizer), _lead_ids(tokenizer)
@@ -136,7 +145,10 @@ def put_tokens(
 def put_text(
     host: Host, copies: Sequence[Copy], tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Array, list[dict[str, Any]]]:
-    """Put the text of copies between words of a host, and encode it all; else as `put_tokens`."""
+    """Put the text of copies between words of a host, and encode it all.
+
+    Else as `put_tokens`.
+    """
     ends_P = word_ends(host.text)
     places_C = choose_places(host, copies, np.ones(len(ends_P), dtype=bool))
     parts, spans, at, length = list[str](), list[tuple[int, int]](), 0, 0
@@ -149,7 +161,7 @@ def put_text(
         parts += [host.text[at:end], before, text, after]
         spans.append((start, start + len(text)))
         at, length = end, start + len(text) + len(after)
-    encoded = encode("".join([*parts, host.text[at:]]), tokenizer)
+    encoded = encode_with_spans("".join([*parts, host.text[at:]]), tokenizer)
     rows = [
         _row(host, copies[index], first, encoded.ids_T[first:last].tolist())
         for index, (first, last) in zip(inner, _tokens_of(spans, encoded), strict=True)
@@ -164,9 +176,9 @@ MODES: dict[
 
 
 def choose_places(host: Host, copies: Sequence[Copy], usable_P: Array) -> Array:
-    """The place of each copy among the ends of a host's words: int64[C], all different.
+    """Choose the place of each copy among the ends of a host's words.
 
-    DataError where there are fewer than copies.
+    Returns int64[C], all different. DataError where there are fewer than copies.
     """
     order_P = random_order(host.text, len(usable_P), host.seed)
     order_P = order_P[usable_P[order_P]]
@@ -187,7 +199,7 @@ def choose_places(host: Host, copies: Sequence[Copy], usable_P: Array) -> Array:
 
 def _begins_with_space(tokenizer: PreTrainedTokenizerBase) -> Callable[[int], bool]:
     """A function that tells whether a token begins with white space, within a text."""
-    context = encode("a", tokenizer).ids_T.tolist()
+    context = encode_with_spans("a", tokenizer).ids_T.tolist()
     known = dict[int, bool]()
 
     def begins(first: int) -> bool:
@@ -201,9 +213,9 @@ def _begins_with_space(tokenizer: PreTrainedTokenizerBase) -> Callable[[int], bo
 
 def _lead_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The first of LEADS that the tokenizer can write behind a word; none where it cannot."""
-    word = encode("a", tokenizer).ids_T.tolist()
+    word = encode_with_spans("a", tokenizer).ids_T.tolist()
     for text in LEADS:
-        ids = encode(f"a{text}", tokenizer).ids_T.tolist()
+        ids = encode_with_spans(f"a{text}", tokenizer).ids_T.tolist()
         if ids[: len(word)] == word and _decode(ids, tokenizer) == f"a{text}":
             return ids[len(word) :]
     return []
@@ -214,7 +226,7 @@ def _decode(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> str:
     return cast("str", tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
 
-def _tokens_of(spans: Sequence[tuple[int, int]], encoded: Encoded) -> list[tuple[int, int]]:
+def _tokens_of(spans: Sequence[tuple[int, int]], encoded: TokenSpans) -> list[tuple[int, int]]:
     """The tokens [first, last) that overlap each span of characters.
 
     A space that a tokenizer trims from its offsets has none: it counts where the span ends in it.

@@ -1,4 +1,4 @@
-"""Near-copies with random tokens between the pieces, or the pieces far apart (A_insert)."""
+"""Near-copies with random tokens between pieces, or pieces apart (A_insert)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ def scattered(
 
 
 def pieces(ids: Sequence[int], size: int) -> list[list[int]]:
-    """Cut ids in pieces of `size`, the last as short as it comes; ConfigError for fewer than 2."""
+    """Cut ids in pieces of `size`, the last as short as it comes.
+
+    ConfigError for fewer than 2.
+    """
     if size < 1 or size >= len(ids):
         what = "The canary cannot be cut in such pieces."
         values = f"piece: {size} tokens; canary: {len(ids)}"

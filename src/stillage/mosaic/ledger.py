@@ -1,4 +1,4 @@
-"""The ledger: for every injected copy its document, its place, the tokens that resulted.
+"""The ledger: where every injected copy stands, and as which tokens.
 
 It is no plan but a finding: `verify_ledger` reads every copy again from the documents.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillage.errors import DataError
-from stillage.mosaic.tables import LEDGER, schema
+from stillage.mosaic.table_columns import LEDGER, table_schema
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def ledger_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
     columns = {name: [row[name] for row in rows] for name in LEDGER}
-    return pa.table(columns, schema=schema(LEDGER))
+    return pa.table(columns, schema=table_schema(LEDGER))
 
 
 def verify_ledger(documents: Sequence[Array], ledger: pa.Table) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.errors import ConfigError
-from stillage.mosaic.reading import Reader
+from stillage.mosaic.canary_reading import ModelReader
 from stillage.mosaic.recital import PROMPT_TOKENS, recite
 from stillage.mosaic.released_scores import released_scores
 from stillage.mosaic.scoring import ScoreSettings, check_attacks, score_canaries
@@ -25,13 +25,13 @@ WEIGHTS = ("model", "best", "last", "base")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ConditionMeasures:
     """What is asked of a trained model."""
 
     canaries: pa.Table
     attacks: tuple[str, ...] = ("loss",)  # of the audit; empty: the five scores as released
     settings: ScoreSettings = field(default_factory=ScoreSettings)
-    others: Mapping[Party, Reader] = field(default_factory=dict)
+    others: Mapping[Party, ModelReader] = field(default_factory=dict)
     """Whom attacks may compare with: reference, outside, initial; usually the model before it met
     a canary, loaded apart from the one that is trained in place."""
     recites: bool = True
@@ -48,8 +48,8 @@ class Measured:
 
 def train_and_measure(
     train: Callable[[], object],
-    start: Reader,
-    measured: Measured,
+    start: ModelReader,
+    measured: ConditionMeasures,
     folder: Path,
     *,
     keeps_model: bool,
@@ -72,7 +72,7 @@ def train_and_measure(
         dtype = "bfloat16" if str(start.model.dtype) == "torch.bfloat16" else "float32"
         source = ModelConfig(path=str(folder / "model"), dtype=dtype)
         model = load_on_device(source, start.tokenizer)
-        target = Reader(model=model, tokenizer=start.tokenizer)
+        target = ModelReader(model=model, tokenizer=start.tokenizer)
         makers: Mapping[str, Callable[[], pa.Table]] = {
             SCORES_FILE: lambda: scores_by(target, measured),
             MONITOR_FILE: lambda: monitor_table(folder),
@@ -90,7 +90,7 @@ def train_and_measure(
             remove(folder / name)
 
 
-def scores_by(target: Reader, measured: Measured) -> pa.Table:
+def scores_by(target: ModelReader, measured: ConditionMeasures) -> pa.Table:
     """Score the canaries by the attacks named, or as released."""
     settings = measured.settings
     if measured.attacks:

@@ -1,4 +1,4 @@
-"""Near-copies that say the same in other words (A_paraphrase), by an instruct model.
+"""Near-copies that an instruct model writes in other words (A_paraphrase).
 
 Canaries are made-up texts, sampled from a model: they are nobody's private data. Still, where the
 writer is the http address of an endpoint, they are sent there, and nowhere else.
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from stillage.errors import ConfigError, Interrupted, ModelError
 from stillage.models.served import never
-from stillage.mosaic.rephrasings import LONGEST, fault_of, rephrasings_in, words
-from stillage.mosaic.tables import VARIATIONS, schema
+from stillage.mosaic.rephrasings import LONGEST, fault_of, rephrasings_in, single_spaced
+from stillage.mosaic.table_columns import VARIATIONS, table_schema
 from stillage.mosaic.writer import writer_of
 from stillage.rng import derive
 from stillage.types import Decoding
@@ -78,7 +78,7 @@ class Asking:
 
 
 @dataclass(slots=True)
-class Found:
+class FoundParaphrases:
     """The usable paraphrases of one canary so far, in the order in which they came."""
 
     canary: str
@@ -112,7 +112,9 @@ def paraphrases(
     """
     chosen = sorted(texts_by_canary)[: kind.canaries or None]
     found = {
-        number: Found(texts_by_canary[number], encoded(tokenizer, texts_by_canary[number]))
+        number: FoundParaphrases(
+            texts_by_canary[number], plain_ids(tokenizer, texts_by_canary[number])
+        )
         for number in chosen
     }
     writer = writer_of(kind, keep, should_stop)
@@ -125,9 +127,9 @@ def paraphrases(
                 raise stopped(found, asking, keep)
             batch = asked[first : first + writer.at_once]
             for (canary, _), reply in zip(
-                batch, answers(writer, kind, asking, batch, found), strict=True
+                batch, ask_writer(writer, kind, asking, batch, found), strict=True
             ):
-                rejected.update(take(found[canary], reply, asking.count, tokenizer))
+                rejected.update(take_usable(found[canary], reply, asking.count, tokenizer))
             requests += len(batch)
             tell(progress, found, asking)
     left_out = [number for number in chosen if len(found[number].texts) < asking.count]
@@ -137,8 +139,8 @@ def paraphrases(
         "rejected": dict(sorted(rejected.items())),
         "left_out": left_out,
     }
-    say(facts, found, asking)
-    return as_table({n: found[n] for n in chosen if n not in left_out}, facts)
+    log_outcome(facts, found, asking)
+    return paraphrase_table({n: found[n] for n in chosen if n not in left_out}, facts)
 
 
 def settings_of(writer: Writer, kind: Paraphrase, asking: Asking) -> dict[str, Any]:
@@ -148,7 +150,9 @@ def settings_of(writer: Writer, kind: Paraphrase, asking: Asking) -> dict[str, A
     return {"writer": writer.name, **sampling, **asdict(asking), "prompt": prompt}
 
 
-def say(facts: Mapping[str, Any], found: Mapping[int, Found], asking: Asking) -> None:
+def log_outcome(
+    facts: Mapping[str, Any], found: Mapping[int, FoundParaphrases], asking: Asking
+) -> None:
     """Log what came of the requests; ModelError where too many canaries have too few."""
     left_out = facts["left_out"]
     reasons = ", ".join(f"{count} {name}" for name, count in facts["rejected"].items()) or "none"
@@ -156,15 +160,20 @@ def say(facts: Mapping[str, Any], found: Mapping[int, Found], asking: Asking) ->
         "%d paraphrases by %d requests; rejected: %s", count_of(found), facts["requests"], reasons
     )
     if left_out and (not asking.allow_missing or len(left_out) == len(found)):
-        raise too_few(left_out, found, facts, reasons)
+        raise too_few_paraphrases(left_out, found, facts, reasons)
     if left_out:
         log.warning(
             "%d of %d canaries have too few paraphrases: left out", len(left_out), len(found)
         )
 
 
-def requests_for(found: Mapping[int, Found], asking: Asking, number: int) -> list[tuple[int, int]]:
-    """List the requests of a round, (canary, seed): as many as could fill what is missing."""
+def requests_for(
+    found: Mapping[int, FoundParaphrases], asking: Asking, number: int
+) -> list[tuple[int, int]]:
+    """List the requests of a round, (canary, seed).
+
+    As many as could fill what is missing.
+    """
     return [
         (canary, derive(asking.seed, "paraphrase", canary, number, k) % 2**31)
         for canary, so_far in found.items()
@@ -172,12 +181,12 @@ def requests_for(found: Mapping[int, Found], asking: Asking, number: int) -> lis
     ]
 
 
-def answers(
+def ask_writer(
     writer: Writer,
     kind: Paraphrase,
     asking: Asking,
     batch: Sequence[tuple[int, int]],
-    found: Mapping[int, Found],
+    found: Mapping[int, FoundParaphrases],
 ) -> list[str]:
     """Ask the writer, with room for the longest text that could be used."""
     several = asking.per_request > 1
@@ -194,16 +203,18 @@ def answers(
     return writer.answer(messages, [seed for _, seed in batch], decoding)
 
 
-def take(found: Found, reply: str, count: int, tokenizer: PreTrainedTokenizerFast) -> list[str]:
+def take_usable(
+    found: FoundParaphrases, reply: str, count: int, tokenizer: PreTrainedTokenizerFast
+) -> list[str]:
     """Add the usable rephrasings of a reply, up to count; return why others are not."""
     faults: list[str] = []
     for text in rephrasings_in(reply, found.canary):
         if len(found.texts) == count:
             faults.append("not needed")
             continue
-        ids = encoded(tokenizer, text)
+        ids = plain_ids(tokenizer, text)
         fault = fault_of(text, found.canary, len(ids), len(found.ids))
-        if not fault and words(text) in map(words, found.texts):
+        if not fault and single_spaced(text) in map(single_spaced, found.texts):
             fault = "said before"
         if fault:
             faults.append(fault)
@@ -213,24 +224,24 @@ def take(found: Found, reply: str, count: int, tokenizer: PreTrainedTokenizerFas
     return faults
 
 
-def encoded(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+def plain_ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     """Encode a text as plain text: no BOS, and no special token that it spells."""
     return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
-def tell(progress: Done | None, found: Mapping[int, Found], asking: Asking) -> None:
+def tell(progress: Done | None, found: Mapping[int, FoundParaphrases], asking: Asking) -> None:
     """Say how many paraphrases there are."""
     if progress is not None:
         done, of = count_of(found), asking.count * len(found)
         progress(done, of, done / of)
 
 
-def count_of(found: Mapping[int, Found]) -> int:
+def count_of(found: Mapping[int, FoundParaphrases]) -> int:
     """Count the usable paraphrases so far."""
     return sum(len(so_far.texts) for so_far in found.values())
 
 
-def stopped(found: Mapping[int, Found], asking: Asking, keep: Path) -> Interrupted:
+def stopped(found: Mapping[int, FoundParaphrases], asking: Asking, keep: Path) -> Interrupted:
     """Make the error for a signal between two batches."""
     return Interrupted(
         f"Stopped after {count_of(found)} of {asking.count * len(found)} paraphrases.",
@@ -239,10 +250,16 @@ def stopped(found: Mapping[int, Found], asking: Asking, keep: Path) -> Interrupt
     )
 
 
-def too_few(
-    left_out: Sequence[int], found: Mapping[int, Found], facts: Mapping[str, Any], reasons: str
+def too_few_paraphrases(
+    left_out: Sequence[int],
+    found: Mapping[int, FoundParaphrases],
+    facts: Mapping[str, Any],
+    reasons: str,
 ) -> ModelError:
-    """Make the error for canaries that have too few paraphrases, naming counts and reasons."""
+    """Make the error for canaries that have too few paraphrases.
+
+    It names counts and reasons.
+    """
     least = min(len(found[number].texts) for number in left_out)
     fix = "Take another writer, or raise the sampling temperature"
     said_before = facts["rejected"].get("said before", 0)
@@ -256,7 +273,7 @@ def too_few(
     )
 
 
-def as_table(found: Mapping[int, Found], facts: Mapping[str, Any]) -> pa.Table:
+def paraphrase_table(found: Mapping[int, FoundParaphrases], facts: Mapping[str, Any]) -> pa.Table:
     """Make the table, with the facts and the mean overlaps in its metadata."""
     import pyarrow as pa
 
@@ -278,7 +295,7 @@ def as_table(found: Mapping[int, Found], facts: Mapping[str, Any]) -> pa.Table:
         for n in GRAMS
     }
     about = json.dumps({**facts, **means}, sort_keys=True, ensure_ascii=False)
-    return pa.Table.from_pylist(rows, schema(COLUMNS)).replace_schema_metadata(
+    return pa.Table.from_pylist(rows, table_schema(COLUMNS)).replace_schema_metadata(
         {"paraphrases": about}
     )
 

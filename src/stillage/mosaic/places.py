@@ -33,7 +33,7 @@ SPACED = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
+class TokenSpans:
     """A text as tokens, and the characters [starts_T, ends_T) that each stands for."""
 
     ids_T: Array  # int32
@@ -41,7 +41,7 @@ class Encoded:
     ends_T: Array  # int64, non-decreasing
 
 
-def encode(text: str, tokenizer: PreTrainedTokenizerBase) -> Encoded:
+def encode_with_spans(text: str, tokenizer: PreTrainedTokenizerBase) -> TokenSpans:
     """Encode a text, without special tokens; one that it spells is plain text.
 
     ModelError for a tokenizer that cannot say where its tokens lie.
@@ -59,7 +59,7 @@ def encode(text: str, tokenizer: PreTrainedTokenizerBase) -> Encoded:
         verbose=False,
     )
     offsets_T2 = np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
-    return Encoded(
+    return TokenSpans(
         ids_T=np.array(encoded["input_ids"], dtype=np.int32),
         starts_T=np.maximum.accumulate(offsets_T2[:, 0]),
         ends_T=np.maximum.accumulate(offsets_T2[:, 1]),
@@ -73,7 +73,7 @@ def word_ends(text: str) -> Array:
     return np.array(ends[:-1], dtype=np.int64)
 
 
-def token_borders(ends_P: Array, host: Encoded) -> Array:
+def token_borders(ends_P: Array, host: TokenSpans) -> Array:
     """Before which token each end of a word lies: int64[P]; -1 where inside a token."""
     borders_P = np.searchsorted(host.starts_T, ends_P, side="left")
     last_T = np.append(host.ends_T, -1)  # index -1 where no token comes before

@@ -1,4 +1,4 @@
-"""What a model recites of the canaries: greedy continuations of their first tokens."""
+"""What a model recites of the canaries, continuing their first tokens."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stillage.models.limits import special_ids
-from stillage.mosaic.reading import Reader, canary_examples, canary_names
-from stillage.mosaic.tables import ANSWERS, schema
+from stillage.mosaic.canary_reading import ModelReader, canary_examples, canary_names
+from stillage.mosaic.table_columns import ANSWERS, table_schema
 from stillage.types import Array, Decoding
 from stillage.versions import overlap_counts, overlap_score
 
@@ -21,7 +21,7 @@ PROMPT_TOKENS = 50
 
 
 def recite(
-    target: Reader,
+    target: ModelReader,
     canaries: pa.Table,
     *,
     prompt_tokens: int = PROMPT_TOKENS,
@@ -63,7 +63,7 @@ def recite(
             edit_similarity(answer, rest) for answer, rest in zip(answers, rests, strict=True)
         ],
     }
-    return pa.table(columns, schema(ANSWERS))
+    return pa.table(columns, table_schema(ANSWERS))
 
 
 def without_end(ids_T: Array, end: int) -> Array:

@@ -32,7 +32,7 @@ from stillage.types import Attack, Party, Query, TokenStats
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from stillage.mosaic.reading import Reader
+    from stillage.mosaic.canary_reading import ModelReader
 
 LOWEST = 20  # tokens, where a share was meant
 PAPER = "arXiv:2405.15523, its released code"
@@ -43,27 +43,27 @@ def perplexity(stats: TokenStats) -> float:
     return math.exp(-mean_or_nan(stats.logp_T))
 
 
-def loss(stats: TokenStats) -> float:
+def released_loss(stats: TokenStats) -> float:
     """- PPL(x)."""
     return -perplexity(stats)
 
 
-def ratio(stats: TokenStats, reference: TokenStats) -> float:
+def released_ratio(stats: TokenStats, reference: TokenStats) -> float:
     """- PPL(x) / PPL_reference(x), each over its own tokens."""
     return -perplexity(stats) / perplexity(reference)
 
 
-def lowercase(stats: TokenStats, lower: TokenStats) -> float:
+def released_lowercase(stats: TokenStats, lower: TokenStats) -> float:
     """- PPL(x) / PPL(lower(x)), each over its own tokens."""
     return -perplexity(stats) / perplexity(lower)
 
 
-def zlib(stats: TokenStats, text: str) -> float:
+def released_zlib(stats: TokenStats, text: str) -> float:
     """- ln PPL(x) / (compressed bytes / characters)."""
     return mean_or_nan(stats.logp_T) / (len(compress(text.encode())) / len(text))
 
 
-def minkprob(stats: TokenStats) -> float:
+def released_minkprob(stats: TokenStats) -> float:
     """Mean of the 20 lowest log-probabilities; of all where there are fewer."""
     return mean_of_lowest(stats.logp_T, count=LOWEST)
 
@@ -72,43 +72,49 @@ TARGET = Query(party="target")
 RELEASED: Mapping[str, Attack] = {
     attack.name: attack
     for attack in (
-        Attack(name="loss", paper=PAPER, access="logprob", queries=(TARGET,), score=loss),
+        Attack(name="loss", paper=PAPER, access="logprob", queries=(TARGET,), score=released_loss),
         Attack(
             name="ratio",
             paper=PAPER,
             access="logprob",
             queries=(TARGET, Query(party="reference")),
-            score=ratio,
+            score=released_ratio,
         ),
         Attack(
             name="lowercase",
             paper=PAPER,
             access="logprob",
             queries=(TARGET, Query(party="target", transform="lowercase")),
-            score=lowercase,
+            score=released_lowercase,
         ),
         Attack(
             name="zlib",
             paper=PAPER,
             access="logprob",
             queries=(TARGET, Query(party="record", transform="text")),
-            score=zlib,
+            score=released_zlib,
         ),
-        Attack(name="minkprob", paper=PAPER, access="logprob", queries=(TARGET,), score=minkprob),
+        Attack(
+            name="minkprob",
+            paper=PAPER,
+            access="logprob",
+            queries=(TARGET,),
+            score=released_minkprob,
+        ),
     )
 }
 
 
 def released_scores(
-    target: Reader, canaries: pa.Table, reference: Reader, *, batch_tokens: int = 16384
+    target: ModelReader, canaries: pa.Table, reference: ModelReader, *, batch_tokens: int = 16384
 ) -> pa.Table:
-    """Score every canary by the five, as rows of SCORES; higher = more likely a member.
+    """Score every canary by the five, as rows of SCORES.
 
-    The target reads the canaries' ids, the reference their texts by its own tokenizer (its ids
-    where that is the target's); no BOS, first token not scored.
+    Higher = more likely a member. The target reads the canaries' ids, the reference their texts by
+    its own tokenizer (its ids where that is the target's); no BOS, first token not scored.
     """
     from stillage.run.audit_config import AuditConfig
 
     settings = ScoreSettings(audit=AuditConfig(batch_tokens=batch_tokens))
-    others: Mapping[Party, Reader] = {"reference": reference}
+    others: Mapping[Party, ModelReader] = {"reference": reference}
     return scores_of(target, canaries, list(RELEASED.values()), settings, others, spans=False)

@@ -67,10 +67,10 @@ def rephrasings_in(reply: str, canary: str) -> list[str]:
     text = text.strip()
     if not AFTERWORD.search(canary):
         text = AFTERWORD.sub("", text)
-    return [bare(part, canary) for part in parts_of(text, canary)]
+    return [without_preface(part, canary) for part in list_parts(text, canary)]
 
 
-def parts_of(text: str, canary: str) -> list[str]:
+def list_parts(text: str, canary: str) -> list[str]:
     """Cut a reply where its list has its marks; a text without any is one part."""
     kinds = [pattern for pattern in NUMBERS if len(counted(pattern, canary)) < 2]
     marks = max((counted(pattern, text) for pattern in kinds), key=len, default=[])
@@ -104,7 +104,7 @@ def without_farewell(parts: list[str]) -> str:
     return last.partition("\n\n")[0] if one_each else last
 
 
-def bare(text: str, canary: str) -> str:
+def without_preface(text: str, canary: str) -> str:
     """Take preface and quotes off a rephrasing, unless the canary has them itself."""
     for pattern in (PREFACE, AGREED):
         if not pattern.match(canary):
@@ -130,13 +130,16 @@ def fault_of(text: str, canary: str, n_tokens: int, n_canary: int) -> str:
         return "refusal"
     if REMARK.search(text) and not REMARK.search(canary):
         return "about the text"
-    if words(text) == words(canary):
+    if single_spaced(text) == single_spaced(canary):
         return "the canary itself"
     if n_tokens > LONGEST * n_canary:
         return "too long"
     return "too short" if LONGEST * n_tokens < n_canary else ""
 
 
-def words(text: str) -> str:
-    """Return a text with single spaces: two that differ by white space alone are the same."""
+def single_spaced(text: str) -> str:
+    """Return a text with single spaces.
+
+    Two that differ by white space alone are the same then.
+    """
     return " ".join(text.split())

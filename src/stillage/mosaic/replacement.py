@@ -1,4 +1,7 @@
-"""Near-copies in which some tokens are replaced, all else in its place (A_replace)."""
+"""Near-copies in which some tokens are replaced (A_replace).
+
+All else stays in its place.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillage.errors import ConfigError, DataError
-from stillage.mosaic.candidates import Candidate, Place, Source, candidates_at
 from stillage.mosaic.kinds import Replacement
-from stillage.mosaic.texts import round_trips
+from stillage.mosaic.replacement_candidates import Candidate, CandidateSource, Place, candidates_at
+from stillage.mosaic.token_texts import round_trips
 from stillage.rng import generator
 from stillage.types import Array
 
@@ -25,7 +28,9 @@ class Order:
     wanted: int
 
 
-def replacements(source: Source, kind: Replacement, *, count: int) -> list[list[list[int]]]:
+def replacements(
+    source: CandidateSource, kind: Replacement, *, count: int
+) -> list[list[list[int]]]:
     """Replace kind.replaced tokens of each canary: [canary][variation] ids.
 
     Places are drawn uniformly, without those that have no candidate; fewer are among those of more.
@@ -45,7 +50,7 @@ def replacements(source: Source, kind: Replacement, *, count: int) -> list[list[
     known: dict[Place, list[Candidate]] = {}
     while True:
         chosen = [
-            [taken(near, canary, known) for near in of_canary]
+            [first_usable(near, canary, known) for near in of_canary]
             for canary, of_canary in enumerate(orders)
         ]
         asked = {
@@ -65,7 +70,7 @@ def replacements(source: Source, kind: Replacement, *, count: int) -> list[list[
         near = []
         for number, places in enumerate(of_canary):
             if len(places) < kind.replaced:
-                raise too_few(kind, canary, len(ids), known)
+                raise too_few_places(kind, canary, len(ids), known)
             options = {place: known[canary, place] for place in places}
             near.append(built(source, canary, number, options, keeps))
         results.append(near)
@@ -73,7 +78,7 @@ def replacements(source: Source, kind: Replacement, *, count: int) -> list[list[
 
 
 def check(kind: Replacement, length: int) -> None:
-    """Refuse a number of places that a canary does not have, and a top_k without candidates."""
+    """Refuse too many places for a canary, and a top_k without candidates."""
     if not 1 <= kind.replaced <= length:
         values = f"replaced: {kind.replaced}; tokens of a canary: {length}"
         raise ConfigError("So many tokens cannot be replaced.", values, f"Give 1 to {length}.")
@@ -95,7 +100,7 @@ def place_orders(
     return [Order(rng.permutation(segment).tolist(), 1) for segment in segments]
 
 
-def taken(
+def first_usable(
     orders: Sequence[Order], canary: int, known: Mapping[Place, list[Candidate]]
 ) -> list[int]:
     """The first places of each order that have candidates, or may have, ascending."""
@@ -106,7 +111,7 @@ def taken(
     return sorted(places)
 
 
-def too_few(
+def too_few_places(
     kind: Replacement, canary: int, length: int, known: Mapping[Place, list[Candidate]]
 ) -> DataError:
     """The error that too few places of a canary have candidates."""
@@ -121,7 +126,7 @@ def too_few(
 
 
 def built(
-    source: Source,
+    source: CandidateSource,
     canary: int,
     variation: int,
     options: Mapping[int, Sequence[Candidate]],
@@ -133,7 +138,7 @@ def built(
     """
     ids = source.ids_by_canary[canary]
     share_T = generator(source.seed, "tokens", canary, variation).random(len(ids))
-    first = {place: pick(share_T, place, few) for place, few in options.items()}
+    first = {place: picked_number(share_T, place, few) for place, few in options.items()}
     drawn = {place: options[place][number] for place, number in first.items()}
     if not keeps or round_trips(source.tokenizer, put(ids, drawn)):
         return put(ids, drawn)
@@ -149,7 +154,7 @@ def built(
     return put(ids, chosen)
 
 
-def pick(share_T: Array, place: int, options: Sequence[Candidate]) -> int:
+def picked_number(share_T: Array, place: int, options: Sequence[Candidate]) -> int:
     """The number of the candidate that a place's random share points at."""
     return int(share_T[place] * len(options))
 
@@ -163,7 +168,10 @@ def tries(
 
 
 def put(ids: Sequence[int], instead: Mapping[int, Candidate]) -> list[int]:
-    """Write candidates at their places, left to right: each place counts in the unmodified ids."""
+    """Write candidates at their places, left to right.
+
+    Each place counts in the unmodified ids.
+    """
     assert all(0 <= place < len(ids) for place in instead)
     result: list[int] = []
     for place, token in enumerate(ids):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stillage.mosaic.measured import Measured, train_and_measure
-from stillage.mosaic.reading import Reader
+from stillage.mosaic.canary_reading import ModelReader
+from stillage.mosaic.measured import ConditionMeasures, train_and_measure
 from stillage.mosaic.train_condition import Passes, Watch, canary_monitor, train_on_documents
 from stillage.types import Array
 
@@ -17,10 +17,10 @@ from stillage.types import Array
 class ConditionTask:
     """All that a condition is made of, and how it is measured."""
 
-    start: Reader  # the model that is trained, in place
+    start: ModelReader  # the model that is trained, in place
     documents: Sequence[Array]  # ids, the copies in their places
     passes: Passes
-    measured: Measured
+    measured: ConditionMeasures
     monitor_every: int = 0  # steps between two AUCs, from 0; 0: at the end alone
     keeps_model: bool = False  # e.g. as a teacher; otherwise its weights are removed
 

@@ -23,7 +23,7 @@ Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ScanFound:
     """What a scan found of each target.
 
     copies: target -> its different near-copies within the distances, in the order of the corpus.
@@ -39,12 +39,13 @@ class Found:
         return [target for target, near in self.copies.items() if len(near) >= count]
 
 
-def find_scanned(kind: Scanned, tokenizer: PreTrainedTokenizerFast) -> Found:
-    """Read the near-copies that a scan found, without exact ones and the targets' own places.
+def find_scanned(kind: Scanned, tokenizer: PreTrainedTokenizerFast) -> ScanFound:
+    """Read the near-copies that a scan found of its targets.
 
-    By Levenshtein where the scan has it, otherwise by Hamming. Equal targets are one. ConfigError
-    for distances without a near-copy, or a scan with overlapping pieces; DataError for one that is
-    not finished, of another tokenizer, or whose shards have changed.
+    Without exact ones and the targets' own places. By Levenshtein where the scan has it, otherwise
+    by Hamming. Equal targets are one. ConfigError for distances without a near-copy, or a scan with
+    overlapping pieces; DataError for one that is not finished, of another tokenizer, or whose
+    shards have changed.
     """
     if not 1 <= kind.min_distance <= kind.max_distance:
         values = f"min_distance: {kind.min_distance}; max_distance: {kind.max_distance}"
@@ -65,10 +66,10 @@ def find_scanned(kind: Scanned, tokenizer: PreTrainedTokenizerFast) -> Found:
     if [one["sha256"] for one in scan.plan.shards] != [shard.sha256 for shard in corpus.shards]:
         fix = "Scan the corpus again."
         raise DataError("The shards are not those that were scanned.", scan.plan.corpus, fix)
-    return near_copies(kind, scan, corpus)
+    return hit_tokens(kind, scan, corpus)
 
 
-def near_copies(kind: Scanned, scan: Scan, corpus: ShardSet) -> Found:
+def hit_tokens(kind: Scanned, scan: Scan, corpus: ShardSet) -> ScanFound:
     """Gather the tokens of the hits that count."""
     metric = scan.plan.settings.metrics[0]
     is_own_H, _ = own_places(scan.hits, scan.targets)
@@ -83,7 +84,7 @@ def near_copies(kind: Scanned, scan: Scan, corpus: ShardSet) -> Found:
             hits += 1
     found = {target: list(near) for target, near in copies.items()}
     different = sum(map(len, found.values()))
-    return Found(scan=kind.scan, copies=found, repeated=hits - different)
+    return ScanFound(scan=kind.scan, copies=found, repeated=hits - different)
 
 
 def tokens_at(corpus: ShardSet, document: int, start: int, end: int) -> Ids:
@@ -95,7 +96,7 @@ def tokens_at(corpus: ShardSet, document: int, start: int, end: int) -> Ids:
 
 
 def scanned_variations(
-    ids_by_canary: Sequence[Sequence[int]], found: Found, *, count: int, seed: int
+    ids_by_canary: Sequence[Sequence[int]], found: ScanFound, *, count: int, seed: int
 ) -> list[list[list[int]]]:
     """Draw `count` near-copies of each canary, all different: [canary][variation] ids.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stillage.corpus.tokenizers import rules_hash
 from stillage.errors import DataError
 from stillage.mosaic.kinds import Scanned
-from stillage.mosaic.tables import CANARIES, schema
+from stillage.mosaic.table_columns import CANARIES, table_schema
 from stillage.rng import generator
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def scanned_canaries(
     import pyarrow as pa
 
     from stillage.mosaic.scanned import find_scanned
-    from stillage.mosaic.texts import text_of
+    from stillage.mosaic.token_texts import decode_ids
 
     enough = [set(find_scanned(kind, tokenizer).with_enough(count)) for kind in kinds]
     fit = sorted(set.intersection(*enough))
@@ -47,7 +47,7 @@ def scanned_canaries(
         {
             "canary": number,
             "role": "member" if number < half else "nonmember",
-            "text": text_of(tokenizer, fit[at]),
+            "text": decode_ids(tokenizer, fit[at]),
             "ids": list(fit[at]),
             "perplexity": None,
             "bucket": None,
@@ -61,5 +61,5 @@ def scanned_canaries(
         "scanned": [asdict(kind) for kind in kinds],
         "left_out": len(set.union(*enough)) - len(fit),
     }
-    table = pa.Table.from_pylist(rows, schema(CANARIES))
+    table = pa.Table.from_pylist(rows, table_schema(CANARIES))
     return table.replace_schema_metadata({"canaries": json.dumps(about)})

@@ -14,8 +14,14 @@ from stillage.audit.membership import ABSENT, Audited, score_table
 from stillage.audit.prefix import draw_prefixes
 from stillage.audit.queries import Material, Responses, ScoringModel, ask, queries_for
 from stillage.errors import ConfigError, did_you_mean
-from stillage.mosaic.reading import Reader, canary_names, canary_records, encoder, members
-from stillage.mosaic.tables import SCORES, schema
+from stillage.mosaic.canary_reading import (
+    ModelReader,
+    canary_encoder,
+    canary_names,
+    canary_records,
+    members,
+)
+from stillage.mosaic.table_columns import SCORES, table_schema
 from stillage.run.audit_config import AuditConfig
 from stillage.types import Attack, Noise, Party, Record, Transform
 
@@ -62,7 +68,7 @@ def check_attacks(
     there is nothing for. ConfigError for the first attack that is unknown, or cannot be had here.
     """
     for name in names:
-        if why := obstacle(name, parties, lacking):
+        if why := canary_obstacle(name, parties, lacking):
             fix = "Leave it out of audit.attacks."
             raise ConfigError(f"The attack {name} cannot score canaries.", why, fix)
     if not names:
@@ -70,7 +76,7 @@ def check_attacks(
         raise ConfigError(what, "audit.attacks: none", "Name one, e.g. loss.")
 
 
-def obstacle(name: str, parties: Collection[Party], lacking: Collection[Transform]) -> str:
+def canary_obstacle(name: str, parties: Collection[Party], lacking: Collection[Transform]) -> str:
     """Say why an attack cannot score canaries; empty where it can."""
     if name in SHADOW_ATTACKS:
         return "it needs shadow models; a condition is trained once"
@@ -94,19 +100,19 @@ def obstacle(name: str, parties: Collection[Party], lacking: Collection[Transfor
 
 
 def score_canaries(
-    target: Reader,
+    target: ModelReader,
     canaries: pa.Table,
     names: Sequence[str],
     settings: ScoreSettings,
-    others: Mapping[Party, Reader],
+    others: Mapping[Party, ModelReader],
 ) -> pa.Table:
-    """Score every canary by attacks of the audit: rows of SCORES, higher = more a member.
+    """Score every canary by attacks of the audit, as rows of SCORES.
 
-    The target reads exactly the ids of the table; its first token is not scored, and there is no
-    BOS or EOS (`reading`). others: whom else the attacks may ask, e.g. reference (also as outside)
-    and initial; one with the target's tokenizer reads the same ids, any other the text. Canaries
-    that an attack gives away as prefix have no score by it (null), nor where it cannot say.
-    ConfigError as `check_attacks`.
+    Higher = more likely a member. The target reads exactly the ids of the table; its first token is
+    not scored, and there is no BOS or EOS (`canary_reading`). others: whom else the attacks may
+    ask, e.g. reference (also as outside) and initial; one with the target's tokenizer reads the
+    same ids, any other the text. Canaries that an attack gives away as prefix have no score by it
+    (null), nor where it cannot say. ConfigError as `check_attacks`.
     """
     check_attacks(names, list(others), settings.lacking)
     attacks = attacks_of(replace(settings.audit, attacks=tuple(names)))
@@ -114,26 +120,26 @@ def score_canaries(
 
 
 def scores_of(
-    target: Reader,
+    target: ModelReader,
     canaries: pa.Table,
     attacks: Sequence[Attack],
     settings: ScoreSettings,
-    others: Mapping[Party, Reader],
+    others: Mapping[Party, ModelReader],
     *,
     spans: bool = True,
 ) -> pa.Table:
-    """Score every canary by some attacks; spans: see `reading.encoder`."""
+    """Score every canary by some attacks; spans: see `canary_reading.canary_encoder`."""
     records = canary_records(canaries)
     parts = tuple("private" if inside else "nonmembers" for inside in members(canaries))
     groups = ("",) * len(records)
     asked = queries_for(attacks, ("target", *others))
-    material, given = gather(records, parts, asked, settings)
-    readers: dict[Party, Reader] = {"target": target, **others}
+    material, given = gather_asked(records, parts, asked, settings)
+    readers: dict[Party, ModelReader] = {"target": target, **others}
     said: dict[str, Responses] = {}
     for party, reader in readers.items():
         transforms = queries_for(attacks, (party,))
         if transforms:
-            model = scoring_model(reader, target, canaries, settings, spans=spans)
+            model = asked_model(reader, target, canaries, settings, spans=spans)
             said[party] = ask(model, transforms, material, noise_of(settings))
     audited = Audited(
         ids=tuple(canary_names(canaries)),
@@ -174,10 +180,10 @@ def as_scores(found: pa.Table, canaries: pa.Table, away: Mapping[str, Collection
         }
         for one in found.to_pylist()
     ]
-    return pa.Table.from_pylist(scores, schema(SCORES))
+    return pa.Table.from_pylist(scores, table_schema(SCORES))
 
 
-def gather(
+def gather_asked(
     records: Sequence[Record],
     parts: Sequence[str],
     asked: Collection[Transform],
@@ -226,8 +232,13 @@ def gather(
     }
 
 
-def scoring_model(
-    reader: Reader, target: Reader, canaries: pa.Table, settings: ScoreSettings, *, spans: bool
+def asked_model(
+    reader: ModelReader,
+    target: ModelReader,
+    canaries: pa.Table,
+    settings: ScoreSettings,
+    *,
+    spans: bool,
 ) -> ScoringModel:
     """Prepare a model to be asked: by the canaries' ids where its tokenizer is theirs."""
     from stillage.corpus.tokenizers import rules_hash
@@ -238,7 +249,7 @@ def scoring_model(
     return ScoringModel(
         model=reader.model,
         tokenizer=reader.tokenizer,
-        encode=encoder(canaries if same else None, reader.tokenizer, spans=spans),
+        encode=canary_encoder(canaries if same else None, reader.tokenizer, spans=spans),
         key="" if cache is None else model_hash(reader.model),
         cache=cache,
         batch_tokens=settings.audit.batch_tokens,

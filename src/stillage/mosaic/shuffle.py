@@ -19,7 +19,7 @@ from stillage.rng import generator
 MOST_PIECES = 200  # the table of counts grows with the third power
 
 
-def shuffled(
+def shuffled_variations(
     ids_by_canary: Sequence[Sequence[int]], kind: Shuffle, *, count: int, seed: int
 ) -> list[list[list[int]]]:
     """Put the pieces of each canary in another order: [canary][variation] ids.
@@ -76,11 +76,11 @@ def kendall(order: Sequence[int]) -> int:
 def different_orders(
     items: int, inversions: int, count: int, rng: np.random.Generator
 ) -> list[tuple[int, ...]]:
-    """Draw permutations with exactly so many inversions, uniformly, without repetition.
+    """Draw different permutations with exactly so many inversions, uniformly.
 
     Where fewer exist than asked for, each occurs before any occurs again.
     """
-    exist = counts(items, inversions)[items][inversions]
+    exist = inversion_counts(items, inversions)[items][inversions]
     ranks: list[int] = []
     seen: set[int] = set()
     while len(ranks) < count:
@@ -99,7 +99,7 @@ def permutation(rank: int, items: int, inversions: int) -> tuple[int, ...]:
     A bijection of 0 .. counts - 1: the Lehmer codes (at each place how many later items are
     smaller) of sum `inversions`, in lexicographic order.
     """
-    table, left, rest = counts(items, inversions), list(range(items)), inversions
+    table, left, rest = inversion_counts(items, inversions), list(range(items)), inversions
     assert 0 <= rank < table[items][inversions]
     order: list[int] = []
     for after in reversed(range(items)):
@@ -116,7 +116,7 @@ def permutation(rank: int, items: int, inversions: int) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=4)
-def counts(items: int, inversions: int) -> tuple[tuple[int, ...], ...]:
+def inversion_counts(items: int, inversions: int) -> tuple[tuple[int, ...], ...]:
     """Count permutations of 0..items by inversions (Mahonian numbers): [k][d], exact.
 
     Row k ends with its largest number of inversions, or with `inversions`.

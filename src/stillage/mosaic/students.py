@@ -13,8 +13,8 @@ import numpy as np
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import method_named, params_from, setting_fields
 from stillage.errors import ConfigError, DataError
-from stillage.mosaic.measured import Measured, train_and_measure
-from stillage.mosaic.reading import Reader
+from stillage.mosaic.canary_reading import ModelReader
+from stillage.mosaic.measured import ConditionMeasures, train_and_measure
 from stillage.mosaic.train_condition import Watch, canary_monitor
 from stillage.rng import generator
 from stillage.run.config import TrainConfig
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Windows:
+class StudentWindows:
     """How public text becomes prompts and responses."""
 
     count: int = 256  # of them, to train on
@@ -41,21 +41,21 @@ class Windows:
 class StudentTask:
     """All that a student is made of, and how it is measured."""
 
-    start: Reader  # the model that is trained, in place
+    start: ModelReader  # the model that is trained, in place
     teacher: PreTrainedModel  # which met the canaries; of the student's tokenizer
     public: Sequence[Array]  # documents without a canary, ids [T] each
     method: str
     params: Mapping[str, str] = field(default_factory=dict)
-    windows: Windows = field(default_factory=Windows)
+    windows: StudentWindows = field(default_factory=StudentWindows)
     options: TrainConfig
     seed: int
-    measured: Measured
+    measured: ConditionMeasures
     monitor_every: int = 0
     keeps_model: bool = False
 
 
 def public_examples(
-    documents: Sequence[Array], windows: Windows, seed: int
+    documents: Sequence[Array], windows: StudentWindows, seed: int
 ) -> tuple[list[Example], list[Example]]:
     """Draw prompts with their responses from documents, ids [T] each.
 
@@ -93,11 +93,11 @@ def public_examples(
 def train_student(
     task: StudentTask, folder: Path, watch: Watch, monitor: Monitor | None = None
 ) -> Summary:
-    """Teach the student by a method on public text; neither saw nor sees a canary there.
+    """Teach the student by a method on public text.
 
-    Any method of `distill.methods`; texts that a model writes have response_tokens at most, unless
-    params say otherwise. ConfigError for an unknown method or setting; errors as
-    `distill.train.train`.
+    Neither saw nor sees a canary there. Any method of `distill.methods`; texts that a model writes
+    have response_tokens at most, unless params say otherwise. ConfigError for an unknown method or
+    setting; errors as `distill.train.train`.
     """
     from stillage.distill.task import TrainingTask
     from stillage.distill.train import train

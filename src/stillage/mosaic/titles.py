@@ -49,7 +49,10 @@ def read_titles(titles: str) -> tuple[str, ...]:
 
 
 def check_titles(titles: Sequence[str]) -> None:
-    """Raise ConfigError for a title that is given twice: it can name one document alone."""
+    """Raise ConfigError for a title that is given twice.
+
+    It can name one document alone.
+    """
     first: dict[str, str] = {}
     twice = [
         f"{first[alike]!r} and {title!r}"
@@ -61,7 +64,10 @@ def check_titles(titles: Sequence[str]) -> None:
 
 
 def first_of_title(title: str, known: Sequence[str]) -> int | None:
-    """The place of the first exactly so called, else of the first alike; None: of none."""
+    """Find the first document exactly so called, else the first alike.
+
+    None where there is none.
+    """
     if title in known:
         return known.index(title)
     alike = matching(title)

@@ -15,9 +15,9 @@ from stillage.distill.methods import METHODS
 from stillage.distill.monitor import Monitor
 from stillage.errors import DataError
 from stillage.functional.stats import roc_auc
-from stillage.mosaic.blocks import document_blocks
-from stillage.mosaic.reading import Reader, canary_examples, members
-from stillage.mosaic.tables import MONITOR, schema
+from stillage.mosaic.canary_reading import ModelReader, canary_examples, members
+from stillage.mosaic.document_blocks import document_blocks
+from stillage.mosaic.table_columns import MONITOR, table_schema
 from stillage.run.config import TrainConfig
 from stillage.types import Array
 
@@ -54,7 +54,7 @@ class Watch:
 
 
 def train_on_documents(
-    start: Reader,
+    start: ModelReader,
     documents: Sequence[Array],
     passes: Passes,
     folder: Path,
@@ -64,8 +64,8 @@ def train_on_documents(
     """Train the model, in place, to predict documents (ids [T] each), cut in blocks.
 
     Of a condition: documents that hold canaries, from the base or from new weights. Of the base:
-    the others (`pretraining`). Blocks as `blocks.document_blocks`, the tokenizer's own BOS, if any,
-    at a document's start; method sft, one row a block (equal blocks need no packing), no
+    the others (`pretraining`). Blocks as `document_blocks`, the tokenizer's own BOS, if any, at a
+    document's start; method sft, one row a block (equal blocks need no packing), no
     validation. A folder in which it ended gives its summary at once, and leaves the model as it is.
     Errors as `distill.train.train`; Interrupted where it is told to stop, and then it continues.
     """
@@ -135,4 +135,4 @@ def monitor_table(folder: Path) -> pa.Table:
         for entry in map(json.loads, lines)
         if MONITORED in entry
     ]
-    return pa.Table.from_pylist(rows, schema(MONITOR))
+    return pa.Table.from_pylist(rows, table_schema(MONITOR))

@@ -1,4 +1,4 @@
-"""Near-copies of canaries, by kind: a table with each one's text, ids and distances."""
+"""Near-copies of canaries, by kind, with texts, ids and distances."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from stillage.corpus.tokenizers import tokenizer_hash
 from stillage.errors import ConfigError, DataError
-from stillage.mosaic.candidates import Source
 from stillage.mosaic.distances import DISTANCES
 from stillage.mosaic.insertion import inserted, scattered
 from stillage.mosaic.kinds import Insertion, Kind, Replacement, Scanned, Scatter, Shuffle
 from stillage.mosaic.replacement import replacements
+from stillage.mosaic.replacement_candidates import CandidateSource
 from stillage.mosaic.scanned import find_scanned, scanned_variations
-from stillage.mosaic.shuffle import shuffled
-from stillage.mosaic.tables import VARIATIONS, schema
-from stillage.mosaic.texts import ids_of, text_of
+from stillage.mosaic.shuffle import shuffled_variations
+from stillage.mosaic.table_columns import VARIATIONS, table_schema
+from stillage.mosaic.token_texts import decode_ids, encode_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +30,7 @@ log = logging.getLogger("stillage")
 Ids = list[int]
 
 
-def make_variations(
+def variations_of_ids(
     ids_by_canary: Sequence[Sequence[int]],
     kind: Kind,
     *,
@@ -53,36 +53,38 @@ def make_variations(
         if not len(ids):
             raise DataError("A canary is empty.", f"canary {canary}", "Give texts with tokens.")
     ids_by_canary = [list(ids) for ids in ids_by_canary]
-    source = Source(ids_by_canary=ids_by_canary, tokenizer=tokenizer, masked=masked, seed=seed)
+    source = CandidateSource(
+        ids_by_canary=ids_by_canary, tokenizer=tokenizer, masked=masked, seed=seed
+    )
     assert type(kind) in MAKERS, "paraphrases are written by mosaic.paraphrase"
     near = MAKERS[type(kind)](source, kind, count)
     return variation_table(source, near, {"kind": type(kind).__name__, **asdict(kind)})
 
 
-def _replaced(source: Source, kind: Replacement, count: int) -> list[list[list[Ids]]]:
-    return whole(replacements(source, kind, count=count))
+def _replaced(source: CandidateSource, kind: Replacement, count: int) -> list[list[list[Ids]]]:
+    return one_piece(replacements(source, kind, count=count))
 
 
-def _inserted(source: Source, kind: Insertion, count: int) -> list[list[list[Ids]]]:
+def _inserted(source: CandidateSource, kind: Insertion, count: int) -> list[list[list[Ids]]]:
     ids, others = source.ids_by_canary, source.ordinary
-    return whole(inserted(ids, kind, count=count, seed=source.seed, others=others))
+    return one_piece(inserted(ids, kind, count=count, seed=source.seed, others=others))
 
 
-def _scattered(source: Source, kind: Scatter, count: int) -> list[list[list[Ids]]]:
+def _scattered(source: CandidateSource, kind: Scatter, count: int) -> list[list[list[Ids]]]:
     return scattered(source.ids_by_canary, kind, count=count)
 
 
-def _shuffled(source: Source, kind: Shuffle, count: int) -> list[list[list[Ids]]]:
-    return whole(shuffled(source.ids_by_canary, kind, count=count, seed=source.seed))
+def _shuffled(source: CandidateSource, kind: Shuffle, count: int) -> list[list[list[Ids]]]:
+    return one_piece(shuffled_variations(source.ids_by_canary, kind, count=count, seed=source.seed))
 
 
-def _scanned(source: Source, kind: Scanned, count: int) -> list[list[list[Ids]]]:
+def _scanned(source: CandidateSource, kind: Scanned, count: int) -> list[list[list[Ids]]]:
     found = find_scanned(kind, source.tokenizer)
     ids = source.ids_by_canary
-    return whole(scanned_variations(ids, found, count=count, seed=source.seed))
+    return one_piece(scanned_variations(ids, found, count=count, seed=source.seed))
 
 
-MAKERS: Mapping[type, Callable[[Source, Any, int], list[list[list[Ids]]]]] = {
+MAKERS: Mapping[type, Callable[[CandidateSource, Any, int], list[list[list[Ids]]]]] = {
     Replacement: _replaced,
     Insertion: _inserted,
     Scatter: _scattered,
@@ -92,19 +94,22 @@ MAKERS: Mapping[type, Callable[[Source, Any, int], list[list[list[Ids]]]]] = {
 """Kind -> its near-copies, [canary][variation][piece] ids."""
 
 
-def whole(near: Sequence[Sequence[Ids]]) -> list[list[list[Ids]]]:
+def one_piece(near: Sequence[Sequence[Ids]]) -> list[list[list[Ids]]]:
     """Near-copies that are one piece each."""
     return [[[ids] for ids in of_canary] for of_canary in near]
 
 
 def variation_table(
-    source: Source, near: Sequence[Sequence[Sequence[Ids]]], about: Mapping[str, object]
+    source: CandidateSource, near: Sequence[Sequence[Sequence[Ids]]], about: Mapping[str, object]
 ) -> pa.Table:
-    """Make the table of near-copies, [canary][variation][piece] ids, with their distances."""
+    """Make the table of near-copies, with their distances.
+
+    near: [canary][variation][piece] ids.
+    """
     import pyarrow as pa
 
     rows = list(variation_rows(source, near))
-    again = ids_of(source.tokenizer, [row["text"] for row in rows])
+    again = encode_texts(source.tokenizer, [row["text"] for row in rows])
     facts = {
         **about,
         "seed": source.seed,
@@ -123,14 +128,17 @@ def variation_table(
         facts["texts_encode_otherwise"],
         len(rows),
     )
-    columns = schema(VARIATIONS).with_metadata({"variations": json.dumps(facts, sort_keys=True)})
+    columns = table_schema(VARIATIONS).with_metadata(
+        {"variations": json.dumps(facts, sort_keys=True)}
+    )
     return pa.Table.from_pylist(rows, schema=columns)
 
 
 def with_distances(table: pa.Table, ids_by_canary: Sequence[Sequence[int]]) -> pa.Table:
-    """Complete near-copies that were written as text: VARIATIONS and the table's own columns.
+    """Add the distances to near-copies that were written as text.
 
-    table: canary, variation, piece, text, ids, length, and any others; its metadata stay.
+    Returns VARIATIONS and the table's own columns. table: canary, variation, piece, text, ids,
+    length, and any others; its metadata stay.
     """
     import pyarrow as pa
 
@@ -138,13 +146,13 @@ def with_distances(table: pa.Table, ids_by_canary: Sequence[Sequence[int]]) -> p
         row | {name: of(ids_by_canary[row["canary"]], row["ids"]) for name, of in DISTANCES.items()}
         for row in table.to_pylist()
     ]
-    known = schema(VARIATIONS)
+    known = table_schema(VARIATIONS)
     others = [column for column in table.schema if column.name not in known.names]
     return pa.Table.from_pylist(rows, pa.schema([*known, *others], metadata=table.schema.metadata))
 
 
 def variation_rows(
-    source: Source, near: Sequence[Sequence[Sequence[Ids]]]
+    source: CandidateSource, near: Sequence[Sequence[Sequence[Ids]]]
 ) -> Iterator[dict[str, Any]]:
     """The rows of VARIATIONS; distances are null where a near-copy lies in pieces."""
     for canary, of_canary in enumerate(near):
@@ -156,7 +164,7 @@ def variation_rows(
                     "canary": canary,
                     "variation": variation,
                     "piece": piece,
-                    "text": text_of(source.tokenizer, ids),
+                    "text": decode_ids(source.tokenizer, ids),
                     "ids": ids,
                     "length": len(ids),
                 } | {

@@ -77,7 +77,7 @@ def endpoint_writer(kind: Paraphrase, keep: Path, should_stop: Callable[[], bool
 
     def answer(messages: Sequence[str], seeds: Sequence[int], decoding: Decoding) -> list[str]:
         pairs = zip(messages, seeds, strict=True)
-        bodies = [chat_body(as_chat(message), decoding, seed) for message, seed in pairs]
+        bodies = [chat_body(one_message(message), decoding, seed) for message, seed in pairs]
         found = ask_all(
             endpoint, CHAT, bodies, keep=keep, lacks=chat_lacks, should_stop=should_stop
         )
@@ -97,12 +97,12 @@ def local_writer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kee
     def answer(messages: Sequence[str], seeds: Sequence[int], decoding: Decoding) -> list[str]:
         pairs = zip(messages, seeds, strict=True)
         asked = [
-            {"url": name, "body": chat_body(as_chat(message), decoding, seed)}
+            {"url": name, "body": chat_body(one_message(message), decoding, seed)}
             for message, seed in pairs
         ]
         replies: list[dict[str, Any] | None] = [kept_answer(keep, one) for one in asked]
         rest = [row for row, reply in enumerate(replies) if reply is None]
-        texts = write_texts(
+        texts = write_answers(
             model,
             tokenizer,
             [messages[row] for row in rest],
@@ -118,12 +118,12 @@ def local_writer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, kee
     return Writer(name=name, answer=answer, at_once=AT_ONCE.get(model.device.type, MOST_AT_ONCE))
 
 
-def as_chat(message: str) -> list[dict[str, str]]:
+def one_message(message: str) -> list[dict[str, str]]:
     """Make a conversation of one message; no system role, which some templates refuse."""
     return [{"role": "user", "content": message}]
 
 
-def write_texts(
+def write_answers(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     messages: Sequence[str],
@@ -153,7 +153,10 @@ def write_texts(
 
 
 def ends_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """Return the ids that end an answer: the tokenizer's, and those of the model's settings."""
+    """Return the ids that end an answer.
+
+    The tokenizer's, and those of the model's settings.
+    """
     from stillage.corpus.tokenizers import end_id
 
     stated = getattr(model.generation_config, "eos_token_id", None)

@@ -15,7 +15,7 @@ import numpy as np
 from stillage.corpus.copy_worth import Worth, published_worth
 from stillage.corpus.near_counts import (
     COLUMNS,
-    Scanned,
+    ScannedDocuments,
     bucket_names,
     hits_of,
     near_counts,
@@ -66,7 +66,7 @@ class CorpusView:
 
     title: str
     scan: Scan
-    scanned: Scanned
+    scanned: ScannedDocuments
     rests: Sequence[Rest]  # first: before any rule
     found_T: Array  # bool: whose own place was found
     worth: Worth
@@ -134,7 +134,9 @@ def corpus_view(
     judged, left: the contents of policy.json and survivors.parquet; None: no rule was tried.
     """
     manifest = scan.manifest
-    scanned = Scanned(documents=manifest["scanned"]["documents"], of=manifest["of"]["documents"])
+    scanned = ScannedDocuments(
+        documents=manifest["scanned"]["documents"], of=manifest["of"]["documents"]
+    )
     _, found_T = own_places(scan.hits, scan.targets)
     parts = [(BEFORE, "", "", scan.hits)]
     if left is not None:
@@ -165,7 +167,7 @@ def corpus_view(
 
 
 def counted_hits(
-    scan: Scan, hits: pa.Table, found_T: Array, scanned: Scanned, level: float
+    scan: Scan, hits: pa.Table, found_T: Array, scanned: ScannedDocuments, level: float
 ) -> dict[str, Any]:
     """Count hits, without the targets' own places: hits and counts of a Rest."""
     import pyarrow as pa

@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from stillage.report.mosaic_view import place
+from stillage.report.mosaic_view import place_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,8 +91,10 @@ def axis_of(points: Sequence[Place]) -> Axis:
     if any(label for _, label in points) or not all(math.isfinite(x) for x, _ in points):
         keys = list(dict.fromkeys(points))
         if not any(label for _, label in keys):
-            keys.sort(key=lambda key: place(key[0]))
-        return Axis(keys=tuple(keys), names=tuple(shown(label) or number(x) for x, label in keys))
+            keys.sort(key=lambda key: place_order(key[0]))
+        return Axis(
+            keys=tuple(keys), names=tuple(shown(label) or axis_number(x) for x, label in keys)
+        )
     places = tuple(sorted({x for x, _ in points}))
     return Axis(places=places, is_log=is_geometric(places))
 
@@ -104,7 +106,7 @@ def is_geometric(places: Sequence[float]) -> bool:
     return median(after / before for before, after in pairwise(places)) >= TIMES
 
 
-def number(x: float) -> str:
+def axis_number(x: float) -> str:
     """A place without a label."""
     return {math.inf: "∞", -math.inf: "−∞"}.get(x, "no place" if math.isnan(x) else f"{x:g}")
 

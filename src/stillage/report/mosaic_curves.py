@@ -14,7 +14,7 @@ from stillage.report.corpus_figures import STYLES
 from stillage.report.mosaic_figures import SIZES, legend
 from stillage.report.mosaic_tables import READ_OFF
 from stillage.report.mosaic_view import MosaicView, Row
-from stillage.report.mosaic_words import attack_words, exact_copies, judged_curve
+from stillage.report.mosaic_words import attack_words, exact_copies_words, judged_curve
 from stillage.report.svg import FAINT, INK
 from stillage.report.wording import CHANCE, interval
 
@@ -74,7 +74,7 @@ def monitor_picture(view: MosaicView) -> Picture | None:
     curve = [row for row in view.curve(view.attack) if row["condition"] in view.monitors]
     count = min(MOST_TRAININGS, len(curve))
     named = {
-        row["condition"]: exact_copies(row["x"])
+        row["condition"]: exact_copies_words(row["x"])
         for row in (curve[round(at * (len(curve) - 1) / max(1, count - 1))] for at in range(count))
     }
     others = [name for name in view.monitors if name not in named and line(name)]

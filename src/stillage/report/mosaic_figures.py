@@ -12,7 +12,7 @@ import numpy as np
 from stillage.report.canvas import Picture, arms, canvas, file_name, render, settings
 from stillage.report.corpus_figures import STYLES
 from stillage.report.mosaic_axis import Axis, Place, axis_of, shown
-from stillage.report.mosaic_tables import pairs, rank_correlation
+from stillage.report.mosaic_tables import pairs, rho_correlation
 from stillage.report.mosaic_view import DISTANCES, MosaicView, Row, Shown
 from stillage.report.mosaic_words import (
     at_place,
@@ -44,7 +44,7 @@ METRICS_OF = {"recital": ("bleu", "edit_similarity"), "auc": ("auc",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PublishedValue:
     """A published value, its series as this run calls it."""
 
     series: str
@@ -59,12 +59,12 @@ class Drawing:
     lines: Mapping[str, Sequence[tuple[Row, Result]]]  # by series, points with a value
     axis: Axis
     metric: str
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedValue, ...] = ()
 
     @property
     def limits(self) -> tuple[float, float]:
         """Ends of the axis of values: all and their intervals, as far as is useful."""
-        told = [n for line in self.lines.values() for _, row in line for n in whole(row)]
+        told = [n for line in self.lines.values() for _, row in line for n in value_limits(row)]
         told += [one.value for one in self.published]
         if self.metric == "rho":
             low, high = min([*told, 0.0]), max([*told, 1.0])
@@ -87,11 +87,12 @@ class Drawing:
         low, high = self.limits
         rows = [row for line in self.lines.values() for _, row in line]
         return sum(
-            min(whole(row)) < low or max(whole(row)) > high or is_endless(row) for row in rows
+            min(value_limits(row)) < low or max(value_limits(row)) > high or is_endless(row)
+            for row in rows
         )
 
 
-def whole(row: Result) -> list[float]:
+def value_limits(row: Result) -> list[float]:
     """A value with those of its limits that it has."""
     return [number for number in (row.value, row.low, row.high) if not math.isnan(number)]
 
@@ -119,7 +120,7 @@ def drawing_of(view: MosaicView, one: Shown, metric: str) -> Drawing:
     return Drawing(lines=lines, axis=axis_of(places), metric=metric, published=published)
 
 
-def published_of(one: Shown, rows: Sequence[Row]) -> tuple[Published, ...]:
+def published_of(one: Shown, rows: Sequence[Row]) -> tuple[PublishedValue, ...]:
     """Find the place of each published value: that of our point of its series and x.
 
     Where labels name places and no point is there, one of its own, named by series and x.
@@ -127,12 +128,12 @@ def published_of(one: Shown, rows: Sequence[Row]) -> tuple[Published, ...]:
     ours = {(row["series"], row["x"]): row["label"] for row in rows}
     theirs = [series for series, _, _ in one.published]
     is_one = len({row["series"] for row in rows}) == len(set(theirs)) == 1
-    has_labels, found = any(ours.values()), list[Published]()
+    has_labels, found = any(ours.values()), list[PublishedValue]()
     for named, x, value in one.published:
         series = rows[0]["series"] if is_one else named
         words = f"{named} {x:g}".strip() if theirs.count(named) > 1 or not named else named
         label = ours.get((series, x), words if has_labels else "")
-        found.append(Published(series=series, place=(x, label), value=value))
+        found.append(PublishedValue(series=series, place=(x, label), value=value))
     return tuple(found)
 
 
@@ -158,7 +159,7 @@ def lines_picture(one: Shown, drawing: Drawing, size: tuple[int, int]) -> Pictur
     for at, (series, line) in enumerate(drawing.lines.items()):
         draw_line(axes, drawing, line, at, shown(series) or OWN)
     mark_published(axes, drawing)
-    finish(axes, drawing, one.axis)
+    finish_axes(axes, drawing, one.axis)
     if len(drawing.lines) + bool(drawing.published) <= MOST_NAMED:
         legend(axes, whole_width=drawing.axis.is_list)
     said = "; ".join(
@@ -177,7 +178,7 @@ def lines_picture(one: Shown, drawing: Drawing, size: tuple[int, int]) -> Pictur
     return Picture(name=name, svg=svg, columns=(*COLUMNS, *ends), rows=rows)
 
 
-def finish(axes: Axes, drawing: Drawing, words: str) -> None:
+def finish_axes(axes: Axes, drawing: Drawing, words: str) -> None:
     """Label the axes; mark what is worth nothing, and what is worth an exact copy."""
     drawing.axis.label(axes, words)
     line: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0, (2, 2)), "zorder": 0}
@@ -295,7 +296,7 @@ def distance_picture(view: MosaicView, one: Shown, column: str) -> Picture | Non
     axes.grid(True)
     if 1 < len(series) <= MOST_NAMED:
         legend(axes)
-    ranked = rank_correlation(view, one, column)
+    ranked = rho_correlation(view, one, column)
     name, title = f"{file_name(one.name)}_{column}", f"Rho by distance: {DISTANCES[column]}"
     said = f"Spearman's correlation {interval(ranked)}, {len(found)} points."
     svg = render(figure, name=name, title=title, description=said)

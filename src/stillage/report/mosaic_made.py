@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from stillage.functional.equivalence import FLAGS
 from stillage.report.mosaic_view import MosaicView
-from stillage.report.mosaic_words import flag_words, level_words
+from stillage.report.mosaic_words import flag_name, level_percent
 
 
 def flag_sentences(view: MosaicView) -> list[tuple[str, str]]:
     """Each flag that a point has, and what it means."""
     seen = dict.fromkeys(flag for row in view.points for flag in row["flags"])
-    return [(flag_words(flag), FLAGS.get(flag, "No explanation is known.")) for flag in seen]
+    return [(flag_name(flag), FLAGS.get(flag, "No explanation is known.")) for flag in seen]
 
 
 def titles_words(titles: Sequence[str], most: int = 6) -> str:
@@ -90,8 +90,8 @@ def guide(view: MosaicView) -> list[tuple[str, str]]:
         ),
         (
             "Near-copy",
-            f"A canary changed in some way. A training holds the canary once and {near} near-copies "
-            f"of it; it is compared with trainings on 1 to {full} exact copies.",
+            f"A canary changed in some way. A training holds the canary once and {near} "
+            f"near-copies of it; it is compared with trainings on 1 to {full} exact copies.",
         ),
         (
             "Membership AUC",
@@ -100,7 +100,8 @@ def guide(view: MosaicView) -> list[tuple[str, str]]:
         ),
         (
             "Worth, in exact copies",
-            "The number of exact copies that gives the same AUC as the canary with its near-copies.",
+            "The number of exact copies that gives the same AUC as the canary with its "
+            "near-copies.",
         ),
         (
             "rho",
@@ -109,12 +110,13 @@ def guide(view: MosaicView) -> list[tuple[str, str]]:
         ),
         (
             "As published, isotonic",
-            "Two ways to read the exact curve: the published moving average of three, extended as a "
-            "line where an AUC lies above it; and the nearest curve that never falls, which is not.",
+            "Two ways to read the exact curve: the published moving average of three, extended as "
+            "a line where an AUC lies above it; and the nearest curve that never falls, which is "
+            "not.",
         ),
         (
             "Intervals",
             f"In brackets, the range that other canaries of the same kind would cover with "
-            f"{level_words(view)} confidence, all of the computation done again on each draw.",
+            f"{level_percent(view)} confidence, all of the computation done again on each draw.",
         ),
     ]

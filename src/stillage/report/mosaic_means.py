@@ -13,7 +13,7 @@ import numpy as np
 from stillage.errors import DataError, listed
 from stillage.functional.binomial import Interval
 from stillage.functional.means import mean_interval
-from stillage.report.mosaic_axis import number
+from stillage.report.mosaic_axis import axis_number
 from stillage.report.mosaic_view import MosaicView, read_mosaic_view
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def check_alike(runs: Sequence[Path], views: Sequence[MosaicView]) -> None:
             "There is no run to average.", "runs: none", "Name the folders of finished mosaic runs."
         )
     for name in ALIKE:
-        said = [json.dumps(counts(view.about.get(name)), sort_keys=True) for view in views]
+        said = [json.dumps(canary_counts(view.about.get(name)), sort_keys=True) for view in views]
         if len(set(said)) > 1:
             told = [f"{run}: {value}" for run, value in zip(runs, said, strict=True)]
             raise DataError(
@@ -97,7 +97,7 @@ def check_alike(runs: Sequence[Path], views: Sequence[MosaicView]) -> None:
         )
 
 
-def counts(value: object) -> object:
+def canary_counts(value: object) -> object:
     """Of canaries how many and how long: the rest differs from seed to seed."""
     if not isinstance(value, Mapping):
         return value
@@ -125,13 +125,13 @@ def markdown(table: pa.Table, *, experiment: str, attack: str) -> str:
         seeds = f"{row['seeds']}"
         seeds += f", {row['missing']} without rho" * bool(row["missing"] and "rho" in shown)
         seeds += f", {row['flagged']} flagged" * bool(row["flagged"])
-        place = [row["series"] or "-"] * has_series + [row["label"] or number(row["x"])]
-        lines.append([*place, *(spread(row, name) for name in shown), seeds])
+        place = [row["series"] or "-"] * has_series + [row["label"] or axis_number(row["x"])]
+        lines.append([*place, *(seeds_interval(row, name) for name in shown), seeds])
     written = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
     return "".join(f"| {line} |\n" for line in written) if rows else ""
 
 
-def spread(row: Mapping[str, Any], metric: str, digits: int = 2) -> str:
+def seeds_interval(row: Mapping[str, Any], metric: str, digits: int = 2) -> str:
     """A mean with its interval, where there are several seeds: "0.64 [0.55, 0.72]"."""
     value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
     if math.isnan(value):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stillage.mosaic.tables import POINTS
+from stillage.mosaic.table_columns import POINTS
 from stillage.report import csv_text, write_figures
 from stillage.report.canvas import Picture, file_name
 from stillage.report.cells import Table
@@ -34,11 +34,11 @@ from stillage.report.mosaic_tables import (
 from stillage.report.mosaic_view import MosaicView, Shown, read_mosaic_view
 from stillage.report.mosaic_words import (
     attack_words,
-    detail,
     header_keys,
-    headline,
     is_judged,
-    level_words,
+    level_percent,
+    mosaic_detail,
+    mosaic_headline,
     open_questions,
 )
 from stillage.run.folder import write_text
@@ -49,7 +49,7 @@ MOST_TITLES = 6  # titles in a sentence; more are in a list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class PageSection:
     """A section of the page, and the figures of it as files."""
 
     id: str
@@ -79,7 +79,7 @@ def write_mosaic_report(run: Path, title: str, run_id: str = "") -> None:
     if path.is_file():
         rows = [replace(row, run=run_id or row.run) for row in read_results(path)]
         write_results(folder / "results.parquet", rows)
-    lines = [f"{title}: {headline(view)}.", *detail(view)]
+    lines = [f"{title}: {mosaic_headline(view)}.", *mosaic_detail(view)]
     write_text(folder / "summary.txt", "\n".join(lines) + "\n")
     write_text(folder / "report.html", mosaic_page(view, parts, monitor))
 
@@ -93,15 +93,15 @@ def points_csv(view: MosaicView) -> str:
     return csv_text(tuple(POINTS), tuple(rows))
 
 
-def page_parts(view: MosaicView) -> list[Part]:
+def page_parts(view: MosaicView) -> list[PageSection]:
     """Make the sections of the page: the exact curve, then each experiment."""
     table = exact_table(view)
-    curve = Part(
+    curve = PageSection(
         id="exact",
         title="How well exact copies can be told",
         pictures=exact_pictures(view),
-        caption=f"Band: {level_words(view)} intervals. Moving average and isotonic curve are what "
-        "near-copies are read off.",
+        caption=f"Band: {level_percent(view)} intervals. Moving average and isotonic curve are "
+        "what near-copies are read off.",
         tables=[table] if table else [],
     )
     shown = [one for one in view.experiments if not is_curve_alone(view, one)]
@@ -114,16 +114,16 @@ def is_curve_alone(view: MosaicView, one: Shown) -> bool:
     return one.shows == "auc" and view.of(one.name, view.attack) == curve
 
 
-def experiment_part(view: MosaicView, one: Shown) -> Part:
+def experiment_part(view: MosaicView, one: Shown) -> PageSection:
     """Make the section of an experiment."""
     tables, pictures = experiment_tables(view, one), experiment_pictures(view, one)
     others = ", ".join(attack_words(name) for name in view.attacks[1:])
     folded = f"The same under the {others}" if others else ""
-    return Part(
+    return PageSection(
         id=f"experiment-{file_name(one.name)}",
         title=one.title,
         pictures=pictures,
-        caption=caption(view, one) if pictures else "",
+        caption=figure_caption(view, one) if pictures else "",
         tables=tables[:1],
         more=tables[1:],
         summary="Point by point" if one.shows == "distance" else folded,
@@ -131,22 +131,22 @@ def experiment_part(view: MosaicView, one: Shown) -> Part:
     )
 
 
-def caption(view: MosaicView, one: Shown) -> str:
+def figure_caption(view: MosaicView, one: Shown) -> str:
     """Say what the figure of an experiment shows."""
     if one.shows == "distance":
         return (
             f"What a near-copy is worth against its mean distance to the canary, "
-            f"{attack_words(view.attack)}; a mark a point, bars: {level_words(view)} intervals."
+            f"{attack_words(view.attack)}; a mark a point, bars: {level_percent(view)} intervals."
         )
     hollow = f" Hollow: {PUBLISHED}, for orientation." if one.published else ""
     if one.shows == "recital":
-        return f"Bars: {level_words(view)} intervals.{hollow}"
+        return f"Bars: {level_percent(view)} intervals.{hollow}"
     if one.shows == "auc":
-        return f"Bars: {level_words(view)} intervals."
+        return f"Bars: {level_percent(view)} intervals."
     drawing = drawing_of(view, one, "rho")
     said = (
-        f"{attack_words(view.attack).capitalize()}; bars: {level_words(view)} intervals. 1: worth an "
-        f"exact copy; 0: worth nothing.{hollow}"
+        f"{attack_words(view.attack).capitalize()}; bars: {level_percent(view)} intervals. "
+        f"1: worth an exact copy; 0: worth nothing.{hollow}"
     )
     if not all(is_judged(row) for line in drawing.lines.values() for row, _ in line):
         said += " Faint: says nothing, as its exact curve cannot be told from a level one."
@@ -156,7 +156,7 @@ def caption(view: MosaicView, one: Shown) -> str:
     return said
 
 
-def mosaic_page(view: MosaicView, parts: Sequence[Part], monitor: Picture | None) -> str:
+def mosaic_page(view: MosaicView, parts: Sequence[PageSection], monitor: Picture | None) -> str:
     """Write the page as one HTML document: no script, no request, style by hash."""
     from markupsafe import Markup
 
@@ -168,8 +168,8 @@ def mosaic_page(view: MosaicView, parts: Sequence[Part], monitor: Picture | None
     filled = {
         "title": view.title,
         "run_id": view.run_id,
-        "headline": typeset(headline(view)),
-        "detail": [typeset(line) for line in detail(view)],
+        "headline": typeset(mosaic_headline(view)),
+        "detail": [typeset(line) for line in mosaic_detail(view)],
         "keys": header_keys(view),
         "parts": [shown_part(part, list(map(drawn, part.pictures))) for part in parts],
         "unknowns": [typeset(line) for line in open_questions(view)],
@@ -179,14 +179,14 @@ def mosaic_page(view: MosaicView, parts: Sequence[Part], monitor: Picture | None
         f"{attack_words(view.attack)}. Named: exact copies; faint: every other training.",
         "made_tables": [table for table in tables if table is not None],
         "hosts": view.hosts if len(view.hosts) > MOST_TITLES else [],
-        "facts": [(key, value) for key, value in facts(view) if value],
+        "facts": [(key, value) for key, value in mosaic_facts(view) if value],
         "guide": guide(view),
         "flags": flag_sentences(view),
     }
     return rendered("mosaic.html.j2", filled)
 
 
-def shown_part(part: Part, figures: Sequence[str]) -> Mapping[str, object]:
+def shown_part(part: PageSection, figures: Sequence[str]) -> Mapping[str, object]:
     """A section as the template takes it."""
     return {
         "id": part.id,
@@ -200,6 +200,6 @@ def shown_part(part: Part, figures: Sequence[str]) -> Mapping[str, object]:
     }
 
 
-def facts(view: MosaicView) -> list[tuple[str, str]]:
+def mosaic_facts(view: MosaicView) -> list[tuple[str, str]]:
     """The settings of the run and of the canaries."""
     return list(flatten({"run": view.about, "canaries": view.canaries.made}))

@@ -14,14 +14,14 @@ from stillage.functional.equivalence import Smoothing, smoothed
 from stillage.report.cells import Cell, Table, auc_cell, number, table_of, without_dashes
 from stillage.report.mosaic_view import DISTANCES, Canaries, MosaicView, Row, Shown
 from stillage.report.mosaic_words import (
-    amount,
     at_place,
     attack_words,
     column_head,
     curve_flaw,
-    flag_words,
+    fixed_amount,
+    flag_name,
     is_judged,
-    level_words,
+    level_percent,
 )
 from stillage.report.wording import words
 from stillage.types import Result
@@ -46,10 +46,12 @@ def exact_table(view: MosaicView) -> Table | None:
         for name, line in curves.items():
             own = next((other for other in line if other["x"] == row["x"]), None)
             cells[f"AUC, {words(name)}"] = auc_cell(view.result(own, "auc") if own else None)
-        cells |= {f"{words(view.attack)}, {name}": amount(of[at], 3) for name, of in even.items()}
+        cells |= {
+            f"{words(view.attack)}, {name}": fixed_amount(of[at], 3) for name, of in even.items()
+        }
         rows.append(cells)
     note = (
-        f"{level_words(view)} intervals in brackets. Near-copies are read off the moving average "
+        f"{level_percent(view)} intervals in brackets. Near-copies are read off the moving average "
         "(as published) and off the isotonic curve, which never falls."
     )
     return table_of("Membership AUC by number of exact copies", rows, note)
@@ -62,7 +64,7 @@ def experiment_tables(view: MosaicView, one: Shown) -> list[Table]:
     if one.shows == "recital":  # no attack has a part in it
         made = made[:1]
     if one.shows == "distance":
-        made = [distances_table(view, one), *made]
+        made = [distance_ranks(view, one), *made]
     return [table for table in made if table is not None]
 
 
@@ -84,11 +86,11 @@ def points_table(
     if table is None:
         return None
     if not any(row["flags"] for row in shown):
-        table = without(table, "flags")
+        table = without_column(table, "flags")
     return without_dashes(table) or table
 
 
-def without(table: Table, column: str) -> Table:
+def without_column(table: Table, column: str) -> Table:
     """The table without a column, if it has it."""
     kept = [at for at, name in enumerate(table.columns) if name != column]
     rows = tuple(tuple(row[at] for at in kept) for row in table.rows)
@@ -99,16 +101,16 @@ def worth_cells(view: MosaicView, row: Row) -> Cells:
     """AUC, equivalent copies and rho of a point, and its flags."""
     return {
         "AUC": auc_cell(view.result(row, "auc")),
-        "worth, in exact copies": plain(view.result(row, "copies"), 1),
+        "worth, in exact copies": plain_number(view.result(row, "copies"), 1),
         "rho, as published": number(view.result(row, "rho")),
         "rho, isotonic": number(view.result(row, "rho_isotonic")),
-        "flags": Cell(text=listed([*map(flag_words, row["flags"])], MOST_FLAGS)),
+        "flags": Cell(text=listed([*map(flag_name, row["flags"])], MOST_FLAGS)),
     }
 
 
 def distance_cells(view: MosaicView, row: Row) -> Cells:
     """What near-copies are worth, and how far they are from their canary."""
-    far = {name: plain(view.result(row, column), 2) for column, name in DISTANCES.items()}
+    far = {name: plain_number(view.result(row, column), 2) for column, name in DISTANCES.items()}
     return {"rho, as published": number(view.result(row, "rho")), **far}
 
 
@@ -120,26 +122,26 @@ def recital_cells(view: MosaicView, row: Row) -> Cells:
     }
 
 
-def plain(row: Result, digits: int) -> Cell:
+def plain_number(row: Result, digits: int) -> Cell:
     """Show a number that has no interval."""
-    return Cell(text="–" if math.isnan(row.value) else amount(row.value, digits))
+    return Cell(text="–" if math.isnan(row.value) else fixed_amount(row.value, digits))
 
 
-def distances_table(view: MosaicView, one: Shown) -> Table | None:
+def distance_ranks(view: MosaicView, one: Shown) -> Table | None:
     """Tabulate how well each distance ranks what near-copies are worth."""
     if not any(pairs(view, one, column) for column in DISTANCES):
         return None
     rows = [
         {
             "distance": name,
-            "Spearman’s correlation with rho": number(rank_correlation(view, one, column)),
+            "Spearman’s correlation with rho": number(rho_correlation(view, one, column)),
             "points": f"{len(pairs(view, one, column)):,}",
         }
         for column, name in DISTANCES.items()
     ]
     note = (
-        f"{level_words(view)} intervals in brackets: other points of the same kinds. −1: whatever is "
-        "farther away is worth less."
+        f"{level_percent(view)} intervals in brackets: other points of the same kinds. −1: "
+        "whatever is farther away is worth less."
     )
     return table_of("How each distance ranks the worth of near-copies", rows, note)
 
@@ -153,7 +155,7 @@ def pairs(view: MosaicView, one: Shown, column: str) -> list[tuple[Row, float, f
     ]
 
 
-def rank_correlation(view: MosaicView, one: Shown, column: str) -> Result:
+def rho_correlation(view: MosaicView, one: Shown, column: str) -> Result:
     """Spearman's correlation of a distance with rho over an experiment's points."""
     found = pairs(view, one, column)
     none = Result(
@@ -182,7 +184,7 @@ def perplexity_table(canaries: Canaries) -> Table | None:
         quarters = np.quantile(known, [0, 0.25, 0.5, 0.75, 1]) if known else [math.nan] * 5
         names = ("least", "lower quartile", "median", "upper quartile", "most")
         cells = {
-            name: "–" if math.isnan(value) else amount(value, 1)
+            name: "–" if math.isnan(value) else fixed_amount(value, 1)
             for name, value in zip(names, quarters, strict=True)
         }
         rows.append({"role": role, "canaries": f"{len(found):,}", **cells})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stillage.errors import DataError
-from stillage.mosaic.tables import POINTS
+from stillage.mosaic.table_columns import POINTS
 from stillage.run.folder import read_table
 from stillage.types import Result
 
@@ -105,7 +105,7 @@ class MosaicView:
             if row["experiment"] == experiment and row["attack"] in (attack, "")
         ]
         series = list(dict.fromkeys(row["series"] for row in rows))
-        return sorted(rows, key=lambda row: (series.index(row["series"]), place(row["x"])))
+        return sorted(rows, key=lambda row: (series.index(row["series"]), place_order(row["x"])))
 
     def curve(self, attack: str) -> list[Row]:
         """Pick the points of exact copies, by their number; of several models the first's."""
@@ -128,7 +128,7 @@ class MosaicView:
         )
 
 
-def place(x: float) -> float:
+def place_order(x: float) -> float:
     """Order a place on an axis; what is no number comes last."""
     return math.inf if math.isnan(x) else x
 
@@ -143,24 +143,24 @@ def read_mosaic_view(run: Path, *, title: str, run_id: str = "") -> MosaicView:
             "Finish it first: stillage mosaic run CONFIG.",
         )
     table = read_table(path)
-    points = [plain(row) for row in table.select(list(POINTS)).to_pylist()]
+    points = [without_nulls(row) for row in table.select(list(POINTS)).to_pylist()]
     conditions = list(dict.fromkeys(row["condition"] for row in points if row["condition"]))
     titles, documents = read_hosts(run / "books" / "books.parquet")
     return MosaicView(
         title=title,
         run_id=run_id,
         about=metadata(path, "run", {}),
-        experiments=list_experiments(metadata(path, "experiments", []), points),
+        experiments=shown_experiments(metadata(path, "experiments", []), points),
         points=points,
         monitors=dict(read_monitors(run, conditions)),
-        canaries=read_canaries(run / "canaries" / "canaries.parquet"),
+        canaries=read_canary_facts(run / "canaries" / "canaries.parquet"),
         hosts=titles,
         documents=documents,
         survived=count_survivors(run, conditions),
     )
 
 
-def plain(row: Row) -> Row:
+def without_nulls(row: Row) -> Row:
     """A row without nulls: NaN for numbers, empty text, no flags, 0 for counts.
 
     Nor infinities, but for a place on an axis: pieces scattered without end.
@@ -183,7 +183,7 @@ def metadata(path: Path, key: str, otherwise: Any) -> Any:  # noqa: ANN401 - JSO
     return otherwise if text is None else json.loads(text)
 
 
-def list_experiments(told: Sequence[Row], points: Sequence[Row]) -> list[Shown]:
+def shown_experiments(told: Sequence[Row], points: Sequence[Row]) -> list[Shown]:
     """List the experiments that were asked for, then those that only points name."""
     listed = [
         Shown(
@@ -215,7 +215,7 @@ def read_hosts(path: Path) -> tuple[list[str], int]:
     return [row["title"] or "no title" for row in rows if row["is_host"]], len(rows)
 
 
-def read_canaries(path: Path) -> Canaries:
+def read_canary_facts(path: Path) -> Canaries:
     """Read perplexities and buckets of the canaries, and how they were made; no text."""
     import pyarrow.parquet as pq
 

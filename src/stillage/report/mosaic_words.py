@@ -8,7 +8,7 @@ from collections import Counter
 
 from stillage.report.corpus_words import several
 from stillage.report.key_numbers import KeyNumber
-from stillage.report.mosaic_axis import number
+from stillage.report.mosaic_axis import axis_number
 from stillage.report.mosaic_view import MosaicView, Row, Shown
 from stillage.report.wording import CHANCE, interval, joined, sentence, words
 from stillage.types import Result
@@ -21,16 +21,16 @@ UNJUDGED = {"flat", "not_rising", "not_judged"}
 """Flags of a point whose curve of exact copies says nothing."""
 
 
-def amount(number: float, digits: int = 2) -> str:
+def fixed_amount(number: float, digits: int = 2) -> str:
     """Write a number; no value where it is none, and no minus before zero."""
     if not math.isfinite(number):
         return "no value"
     return f"{number + 0.0:.{digits}f}".replace("-0.00", "0.00")
 
 
-def ranged(row: Result, digits: int = 2) -> str:
+def with_limits(row: Result, digits: int = 2) -> str:
     """Write a number with its limits in a sentence: "0.64 (0.55 to 0.72)"."""
-    said = amount(row.value, digits)
+    said = fixed_amount(row.value, digits)
     if math.isnan(row.low) or math.isnan(row.value):
         return said
     return f"{said} ({limits(row, digits)})"
@@ -39,13 +39,13 @@ def ranged(row: Result, digits: int = 2) -> str:
 def limits(row: Result, digits: int = 2) -> str:
     """Write the limits of a number: "0.55 to 0.72", or "0.55 or more"."""
     if math.isnan(row.high):
-        return f"{amount(row.low, digits)} or more"
-    return f"{amount(row.low, digits)} to {amount(row.high, digits)}"
+        return f"{fixed_amount(row.low, digits)} or more"
+    return f"{fixed_amount(row.low, digits)} to {fixed_amount(row.high, digits)}"
 
 
 def at_place(row: Row) -> str:
     """Name a place on an axis: its label, or its number."""
-    return row["label"] or number(row["x"])
+    return row["label"] or axis_number(row["x"])
 
 
 def attack_words(name: str) -> str:
@@ -58,12 +58,12 @@ def canaries_words(row: Row) -> str:
     return f"{row['members']:,} + {row['nonmembers']:,} canaries"
 
 
-def level_words(view: MosaicView) -> str:
+def level_percent(view: MosaicView) -> str:
     """The level of the intervals: "95 %"."""
     return f"{100 * view.level:g} %"
 
 
-def flag_words(name: str) -> str:
+def flag_name(name: str) -> str:
     """Name a flag in a table."""
     return name.replace("_", " ")
 
@@ -77,7 +77,7 @@ def column_head(axis: str) -> str:
     return last[1] if last and len(first) > LONG else first
 
 
-def exact_copies(number: float) -> str:
+def exact_copies_words(number: float) -> str:
     """1 exact copy, 10 exact copies."""
     return "1 exact copy" if number == 1 else f"{number:g} exact copies"
 
@@ -117,13 +117,14 @@ def curve_flaw(view: MosaicView, attack: str) -> str:
     if len(rows) == 1:
         return "one number of exact copies makes no curve"
     if not last["auc"] > first["auc"]:
-        return f"{exact_copies(last['x'])} leave no more trace than {first['x']:g}"
+        return f"{exact_copies_words(last['x'])} leave no more trace than {first['x']:g}"
     if none_judged:
-        return f"the trace of {exact_copies(last['x'])} cannot be told from that of {first['x']:g}"
+        top = exact_copies_words(last["x"])
+        return f"the trace of {top} cannot be told from that of {first['x']:g}"
     return ""
 
 
-def chosen(view: MosaicView) -> tuple[Shown, Row] | None:
+def headline_point(view: MosaicView) -> tuple[Shown, Row] | None:
     """The point of the headline: a tenth of the tokens replaced, if measured."""
     for one in sorted(view.experiments, key=lambda one: one.name != "replacement"):
         rows = [row for row in view.of(one.name, view.attack) if not math.isnan(row["rho"])]
@@ -145,26 +146,25 @@ def near_copy(view: MosaicView, one: Shown, row: Row) -> str:
     return f"a near-copy ({one.title}: {named})"
 
 
-def headline(view: MosaicView) -> str:
+def mosaic_headline(view: MosaicView) -> str:
     """Say what a near-copy is worth, with its power, or why nothing can be said."""
     if not any(math.isfinite(row["auc"]) for row in view.points):
         return "Nothing can be judged: no AUC was measured"
     if flaw := curve_flaw(view, view.attack):
         return f"What near-copies are worth cannot be judged: {flaw}"
-    found = chosen(view)
+    found = headline_point(view)
     if found is None:
         asked = any(one.shows == "rho" for one in view.experiments)
         return "No near-copy has a worth" if asked else exact_headline(view)
     one, row = found
     rho = view.result(row, "rho")
-    said = (
-        f"{sentence(near_copy(view, one, row))[:-1]} is worth {amount(rho.value)} of an exact copy"
-    )
+    named, worth = sentence(near_copy(view, one, row))[:-1], fixed_amount(rho.value)
+    said = f"{named} is worth {worth} of an exact copy"
     by = f"{attack_words(view.attack)}, {canaries_words(row)}"
     if math.isnan(rho.low):
         return f"{said}; how far off that may be is not known ({by})"
     doubt = ", which cannot be told from nothing" if rho.low <= 0 else ""
-    return f"{said}{doubt} ({level_words(view)}: {limits(rho)}; {by})"
+    return f"{said}{doubt} ({level_percent(view)}: {limits(rho)}; {by})"
 
 
 def exact_headline(view: MosaicView) -> str:
@@ -175,12 +175,12 @@ def exact_headline(view: MosaicView) -> str:
     last = rows[-1]
     auc = interval(view.result(last, "auc"))
     by = f"{attack_words(view.attack)}, {canaries_words(last)}"
-    return f"{exact_copies(last['x'])} of a canary give an AUC of {auc} ({by})"
+    return f"{exact_copies_words(last['x'])} of a canary give an AUC of {auc} ({by})"
 
 
-def detail(view: MosaicView) -> list[str]:
+def mosaic_detail(view: MosaicView) -> list[str]:
     """Say what stands beside the headline: range, other curve, other attacks."""
-    return [said for said in (range_words(view), *(beside(view) or ())) if said]
+    return [said for said in (range_words(view), *(headline_readings(view) or ())) if said]
 
 
 def range_words(view: MosaicView) -> str:
@@ -189,7 +189,9 @@ def range_words(view: MosaicView) -> str:
     if not rows:
         return ""
     ends = rows[:1] if len(rows) == 1 else [rows[0], rows[-1]]
-    said = [f"{interval(view.result(row, 'auc'), 3)} of {exact_copies(row['x'])}" for row in ends]
+    said = [
+        f"{interval(view.result(row, 'auc'), 3)} of {exact_copies_words(row['x'])}" for row in ends
+    ]
     flaw = curve_flaw(view, view.attack)
     able = [name for name in view.attacks if flaw and not curve_flaw(view, name)]
     return joined(
@@ -199,15 +201,15 @@ def range_words(view: MosaicView) -> str:
     )
 
 
-def beside(view: MosaicView) -> list[str]:
+def headline_readings(view: MosaicView) -> list[str]:
     """Say what the point of the headline is worth by other ways of reading it."""
-    found = chosen(view)
+    found = headline_point(view)
     if found is None or curve_flaw(view, view.attack):
         return []
     one, row = found
-    said = [f"By the isotonic curve: {ranged(view.result(row, 'rho_isotonic'))}."]
+    said = [f"By the isotonic curve: {with_limits(view.result(row, 'rho_isotonic'))}."]
     others = [
-        f"{words(name)} {ranged(view.result(other, 'rho'))}"
+        f"{words(name)} {with_limits(view.result(other, 'rho'))}"
         for name in view.attacks[1:]
         for other in view.of(one.name, name)
         if same_place(row, other) and not math.isnan(other["rho"])
@@ -215,8 +217,8 @@ def beside(view: MosaicView) -> list[str]:
     ]
     said.append(f"Other attacks: {', '.join(others)}." if others else "")
     if row["flags"]:
-        said.append(f"Flagged: {', '.join(map(flag_words, row['flags']))} (see below).")
-    copies = f"{amount(row['copies'], 1)} exact copies"
+        said.append(f"Flagged: {', '.join(map(flag_name, row['flags']))} (see below).")
+    copies = f"{fixed_amount(row['copies'], 1)} exact copies"
     full = one.copies or view.copies
     dose = f"The canary and its {full - 1} near-copies" if full > 1 else "Together they"
     traced = "" if math.isnan(row["copies"]) else f"{dose} leave the trace of {copies}."
@@ -233,10 +235,12 @@ def header_keys(view: MosaicView) -> list[KeyNumber]:
     rows = judged_curve(view, view.attack)
     ends = rows[:1] if len(rows) == 1 else [rows[0], rows[-1]] if rows else []
     keys = [
-        key_number(exact_copies(row["x"]), view.result(row, "auc"), "membership AUC", digits=3)
+        key_number(
+            exact_copies_words(row["x"]), view.result(row, "auc"), "membership AUC", digits=3
+        )
         for row in ends
     ]
-    found = chosen(view)
+    found = headline_point(view)
     if found is None or curve_flaw(view, view.attack):
         return keys
     one, row = found
@@ -267,12 +271,13 @@ def open_questions(view: MosaicView) -> list[str]:
     said = []
     if flaw := curve_flaw(view, view.attack):
         said.append(
-            f"What near-copies are worth under the {attack_words(view.attack)}: {flaw}. More canaries, "
-            "more copies or more training would give the power to tell."
+            f"What near-copies are worth under the {attack_words(view.attack)}: {flaw}. "
+            "More canaries, more copies or more training would give the power to tell."
         )
     if not view.curve(view.attack):
         said.append(
-            "Whether exact copies can be told from chance: no experiment of this run shows their curve."
+            "Whether exact copies can be told from chance: no experiment of this run shows their "
+            "curve."
         )
     if bare := sum("no_curve" in row["flags"] for row in view.points):
         points = several(f"{bare}", "point", "points")
@@ -281,15 +286,15 @@ def open_questions(view: MosaicView) -> list[str]:
         f"“{one.title}”" for one in view.experiments if not view.of(one.name, view.attack)
     ]:
         said.append(f"Nothing was measured for: {', '.join(empty)}.")
-    flags = Counter(flag_words(flag) for row in view.points for flag in row["flags"])
+    flags = Counter(flag_name(flag) for row in view.points for flag in row["flags"])
     if flags and view.attacks:
         counted = ", ".join(f"{name} {count}" for name, count in flags.most_common())
         said.append(f"Points with a flag, under all attacks: {counted} (explained below).")
     found, total = view.survived
     if found < total:
         said.append(
-            f"{total - found:,} of {total:,} injected pieces did not survive tokenisation token for "
-            "token, so that doses are a little smaller than named."
+            f"{total - found:,} of {total:,} injected pieces did not survive tokenisation token "
+            "for token, so that doses are a little smaller than named."
         )
     said.append(
         "Intervals speak of other canaries of the same kind, in the same documents and trainings. "

@@ -1,4 +1,4 @@
-"""Settings that belong to one entry of a table: `audit.params.MEASURE.SETTING` and the like."""
+"""Settings of one entry of a table, as `audit.params.MEASURE.SETTING`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from stillage.run.parse import typed
 def own_settings(
     kinds: Mapping[str, type], given: Mapping[str, str], where: str, refused: Collection[str] = ()
 ) -> Mapping[str, object]:
-    """Read the settings of each entry into its dataclass, defaults where none is given.
+    """Read the settings of each entry into its dataclass.
 
-    given: "ENTRY.SETTING" -> value. where: what stands before, e.g. audit.params. refused: entries
-    that are not asked for. ConfigError for an unknown entry or setting, or one of those.
+    Defaults where none is given. given: "ENTRY.SETTING" -> value. where: what stands before, e.g.
+    audit.params. refused: entries that are not asked for. ConfigError for an unknown entry or
+    setting, or one of those.
     """
     found: dict[str, dict[str, str]] = {name: {} for name in kinds}
     for path, value in given.items():

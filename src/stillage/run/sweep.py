@@ -59,7 +59,7 @@ def swept(flat: Flat) -> tuple[Flat, dict[str, list[str]]]:
     return every, lists
 
 
-def points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
+def sweep_points(base: Flat, lists: Mapping[str, Sequence[str]]) -> list[Point]:
     """List every combination of the swept values; the first setting varies slowest.
 
     A value of several words separated by commas fills a list setting. ConfigError for a case that

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from stillage.mosaic.condition import Experiment
-from stillage.mosaic.experiments.distances import DISTANCES
-from stillage.mosaic.experiments.distillation import DISTILLATION
-from stillage.mosaic.experiments.exact_copies import EXACT_COPIES
-from stillage.mosaic.experiments.extraction import EXTRACTION
-from stillage.mosaic.experiments.insertion import INSERTION
-from stillage.mosaic.experiments.learning_rate import LEARNING_RATE
-from stillage.mosaic.experiments.model_size import MODEL_SIZE
-from stillage.mosaic.experiments.paraphrase import PARAPHRASE
-from stillage.mosaic.experiments.positions import POSITIONS
-from stillage.mosaic.experiments.replacement import REPLACEMENT
-from stillage.mosaic.experiments.scanned import SCANNED
-from stillage.mosaic.experiments.shuffle import SHUFFLE
-from stillage.mosaic.experiments.temperature import TEMPERATURE
-from stillage.mosaic.experiments.top_k import TOP_K
+from stillage.mosaic.condition import MosaicExperiment
+from stillage.mosaic.experiments.distances_experiment import DISTANCES
+from stillage.mosaic.experiments.distillation_experiment import DISTILLATION
+from stillage.mosaic.experiments.exact_copies_experiment import EXACT_COPIES
+from stillage.mosaic.experiments.extraction_experiment import EXTRACTION
+from stillage.mosaic.experiments.insertion_experiment import INSERTION
+from stillage.mosaic.experiments.learning_rate_experiment import LEARNING_RATE
+from stillage.mosaic.experiments.model_size_experiment import MODEL_SIZE
+from stillage.mosaic.experiments.paraphrase_experiment import PARAPHRASE
+from stillage.mosaic.experiments.positions_experiment import POSITIONS
+from stillage.mosaic.experiments.replacement_experiment import REPLACEMENT
+from stillage.mosaic.experiments.scanned_experiment import SCANNED
+from stillage.mosaic.experiments.shuffle_experiment import SHUFFLE
+from stillage.mosaic.experiments.temperature_experiment import TEMPERATURE
+from stillage.mosaic.experiments.top_k_experiment import TOP_K
 
-EXPERIMENTS: dict[str, Experiment] = {
+EXPERIMENTS: dict[str, MosaicExperiment] = {
     one.name: one
     for one in (
         EXACT_COPIES,

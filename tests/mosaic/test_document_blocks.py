@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillage.errors import ConfigError, DataError
-from stillage.mosaic.blocks import document_blocks
+from stillage.mosaic.document_blocks import document_blocks
 
 
 @given(st.lists(st.integers(0, 25), min_size=1, max_size=6), st.integers(2, 9), st.integers(0, 2))

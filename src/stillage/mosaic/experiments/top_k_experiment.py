@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.mosaic.condition import Experiment, Point, near_copies
-from stillage.mosaic.experiments.published import TOP_K_RHO
+from stillage.mosaic.condition import ExperimentPoint, MosaicExperiment, near_condition
+from stillage.mosaic.experiments.published_values import TOP_K_RHO
 from stillage.mosaic.kinds import Replacement
 from stillage.run.config import Config
 
@@ -23,19 +23,19 @@ class ReplacementSource:
     """Tokens replaced in each near-copy."""
 
 
-def points(params: ReplacementSource, config: Config) -> Sequence[Point]:
+def points(params: ReplacementSource, config: Config) -> Sequence[ExperimentPoint]:
     """One line for each source of replacements."""
     found = []
     for replaced in params.replaced:
         kinds = {f"k = {k}": Replacement(replaced=replaced, top_k=k) for k in params.top_k}
         kinds[ANY] = Replacement(replaced=replaced, candidates="vocabulary")
         for series, kind in kinds.items():
-            condition = near_copies(kind, config.mosaic.copies)
-            found.append(Point(condition=condition, series=series, x=replaced))
+            condition = near_condition(kind, config.mosaic.copies)
+            found.append(ExperimentPoint(condition=condition, series=series, x=replaced))
     return found
 
 
-TOP_K = Experiment(
+TOP_K = MosaicExperiment(
     name="top_k",
     title="Likely and unlikely replacements",
     axis="tokens replaced in each near-copy",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stillage.distill.methods import METHODS
 from stillage.errors import ConfigError, did_you_mean
-from stillage.mosaic.condition import Experiment, Point, near_copies
+from stillage.mosaic.condition import ExperimentPoint, MosaicExperiment, near_condition
 from stillage.mosaic.kinds import Replacement
 from stillage.run.config import Config
 
@@ -26,7 +26,7 @@ class Distillation:
     """Copies at full dose: each method has a curve of so many students of its own."""
 
 
-def points(params: Distillation, config: Config) -> Sequence[Point]:
+def points(params: Distillation, config: Config) -> Sequence[ExperimentPoint]:
     """One line for the teacher, and one for the students of each method."""
     for name in params.methods:
         if name not in METHODS:
@@ -36,8 +36,8 @@ def points(params: Distillation, config: Config) -> Sequence[Point]:
                 did_you_mean(name, METHODS, "`stillage ls methods` names them all."),
             )
     return [
-        Point(
-            condition=near_copies(
+        ExperimentPoint(
+            condition=near_condition(
                 Replacement(replaced=replaced),
                 params.copies,
                 method="" if method == TEACHER else method,
@@ -50,7 +50,7 @@ def points(params: Distillation, config: Config) -> Sequence[Point]:
     ]
 
 
-DISTILLATION = Experiment(
+DISTILLATION = MosaicExperiment(
     name="distillation",
     title="Through distillation",
     axis="tokens replaced in each near-copy of the teacher's data",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.mosaic.condition import Experiment, Point, near_copies
-from stillage.mosaic.experiments.published import REPLACEMENT_RHO
+from stillage.mosaic.condition import ExperimentPoint, MosaicExperiment, near_condition
+from stillage.mosaic.experiments.published_values import REPLACEMENT_RHO
 from stillage.mosaic.kinds import Replacement
 from stillage.run.config import Config
 
@@ -21,17 +21,17 @@ class ReplacedTokens:
     """A token is drawn among this many proposals of the masked model."""
 
 
-def points(params: ReplacedTokens, config: Config) -> Sequence[Point]:
+def points(params: ReplacedTokens, config: Config) -> Sequence[ExperimentPoint]:
     """One point for each number of replaced tokens."""
     return [
-        Point(condition=near_copies(kind, config.mosaic.copies), x=kind.replaced)
+        ExperimentPoint(condition=near_condition(kind, config.mosaic.copies), x=kind.replaced)
         for kind in (
             Replacement(replaced=replaced, top_k=params.top_k) for replaced in params.replaced
         )
     ]
 
 
-REPLACEMENT = Experiment(
+REPLACEMENT = MosaicExperiment(
     name="replacement",
     title="Replaced tokens",
     axis="tokens replaced in each near-copy",

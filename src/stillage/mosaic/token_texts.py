@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from stillage.corpus.tokenizers import special_ids
+from stillage.corpus.tokenizers import ids_without_text
 from stillage.errors import DataError
 from stillage.types import Array
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-def text_of(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> str:
+def decode_ids(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> str:
     """Decode ids as they are: special tokens stay, spaces are not tidied."""
     text = tokenizer.decode(
         list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
@@ -23,7 +23,7 @@ def text_of(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> str:
     return cast("str", text)
 
 
-def ids_of(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+def encode_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
     """Encode texts whole, without the special tokens that a tokenizer adds."""
     if not texts:
         return []
@@ -33,13 +33,13 @@ def ids_of(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[lis
 
 def round_trips(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> bool:
     """Tell whether the text of the ids encodes to them."""
-    return ids_of(tokenizer, [text_of(tokenizer, ids)])[0] == list(ids)
+    return encode_texts(tokenizer, [decode_ids(tokenizer, ids)])[0] == list(ids)
 
 
 def ordinary_ids(tokenizer: PreTrainedTokenizerFast) -> Array:
     """The ids that are not special, int64[W], ascending."""
     return np.array(
-        sorted(set(tokenizer.get_vocab().values()) - set(special_ids(tokenizer))), np.int64
+        sorted(set(tokenizer.get_vocab().values()) - set(ids_without_text(tokenizer))), np.int64
     )
 
 
@@ -50,12 +50,12 @@ def cuts(
 
     DataError, with the name, where the text encodes to other ids.
     """
-    text = text_of(tokenizer, ids)
-    if (found := ids_of(tokenizer, [text])[0]) != list(ids):
+    text = decode_ids(tokenizer, ids)
+    if (found := encode_texts(tokenizer, [text])[0]) != list(ids):
         pairs = enumerate(zip([*found, None], [*ids, None], strict=False))
         first = next(place for place, (one, other) in pairs if one != other)
         values = f"{name}: {len(ids)} tokens, other ones from token {first} on: {text[:60]!r}"
         fix = "Take texts that the tokenizer writes back as they were, or candidates: random."
         raise DataError("The tokenizer does not give a canary back as it was.", values, fix)
-    starts = [text_of(tokenizer, ids[:place]) for place in range(len(ids))]
+    starts = [decode_ids(tokenizer, ids[:place]) for place in range(len(ids))]
     return text, [len(start) if text.startswith(start) else -1 for start in [*starts, text]]

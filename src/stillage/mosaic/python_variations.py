@@ -27,7 +27,7 @@ def make_variations(
     masked_model: str = "",
     public_texts: Sequence[str] = (),
 ) -> pa.Table:
-    """Make near-copies of texts: some tokens replaced, others inserted, pieces shuffled, ...
+    """Make near-copies of texts: tokens replaced, others inserted, and so on.
 
     texts: strings, or lists of the tokenizer's ids. tokenizer: a fast one, or the folder or hub id
     of a model. kind: `st.mosaic.Replacement`, `Insertion`, `Scatter`, `Shuffle` or `Scanned`;
@@ -42,11 +42,13 @@ def make_variations(
     that is slow or a masked model that is none.
     """
     from stillage.mosaic import variations
-    from stillage.mosaic.texts import ids_of
+    from stillage.mosaic.token_texts import encode_texts
 
     reader = fast(tokenizer)
-    ids = [ids_of(reader, [text])[0] if isinstance(text, str) else list(text) for text in texts]
-    return variations.make_variations(
+    ids = [
+        encode_texts(reader, [text])[0] if isinstance(text, str) else list(text) for text in texts
+    ]
+    return variations.variations_of_ids(
         ids,
         Replacement(replaced=10, candidates="random") if kind is None else kind,
         count=count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.mosaic.condition import Arm, Experiment, Point, near_copies
+from stillage.mosaic.condition import Arm, ExperimentPoint, MosaicExperiment, near_condition
 from stillage.mosaic.kinds import Replacement
 from stillage.run.config import Config
 
@@ -22,19 +22,19 @@ class LearningRates:
     """Copies at full dose: each rate has a curve of so many conditions of its own."""
 
 
-def points(params: LearningRates, config: Config) -> Sequence[Point]:
+def points(params: LearningRates, config: Config) -> Sequence[ExperimentPoint]:
     """One line for each learning rate."""
     found = []
     for factor in params.factors:
         lr = config.teacher_train.lr_peak * factor
         arm = Arm() if factor == 1 else Arm(lr_peak=lr)
         for replaced in params.replaced:
-            condition = near_copies(Replacement(replaced=replaced), params.copies, arm)
-            found.append(Point(condition=condition, series=f"{lr:g}", x=replaced))
+            condition = near_condition(Replacement(replaced=replaced), params.copies, arm)
+            found.append(ExperimentPoint(condition=condition, series=f"{lr:g}", x=replaced))
     return found
 
 
-LEARNING_RATE = Experiment(
+LEARNING_RATE = MosaicExperiment(
     name="learning_rate",
     title="Learning rate",
     axis="tokens replaced in each near-copy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.mosaic.condition import Experiment, Point, near_copies
+from stillage.mosaic.condition import ExperimentPoint, MosaicExperiment, near_condition
 from stillage.mosaic.kinds import Replacement
 from stillage.run.config import Config
 
@@ -18,7 +18,7 @@ class ReplacedPlaces:
     """Tokens replaced in each near-copy."""
 
 
-def points(params: ReplacedPlaces, config: Config) -> Sequence[Point]:
+def points(params: ReplacedPlaces, config: Config) -> Sequence[ExperimentPoint]:
     """One line each for different, equal and evenly spread places."""
     found = []
     for replaced in params.replaced:
@@ -28,12 +28,12 @@ def points(params: ReplacedPlaces, config: Config) -> Sequence[Point]:
             "different, evenly spread": Replacement(replaced=replaced, spread=True),
         }
         for series, kind in kinds.items():
-            condition = near_copies(kind, config.mosaic.copies)
-            found.append(Point(condition=condition, series=series, x=replaced))
+            condition = near_condition(kind, config.mosaic.copies)
+            found.append(ExperimentPoint(condition=condition, series=series, x=replaced))
     return found
 
 
-POSITIONS = Experiment(
+POSITIONS = MosaicExperiment(
     name="positions",
     title="Same and different places",
     axis="tokens replaced in each near-copy",

@@ -11,9 +11,9 @@ from transformers import PreTrainedTokenizerFast
 import stillage as st
 from stillage.data.bpe import train_bpe
 from stillage.errors import ConfigError, DataError, ModelError
-from stillage.mosaic import python_calls
+from stillage.mosaic import python_variations
 from stillage.mosaic.kinds import Kind
-from stillage.mosaic.tables import VARIATIONS, schema
+from stillage.mosaic.table_columns import VARIATIONS, table_schema
 
 TEXTS = [
     " ".join(f"The {word} stood near a tree." for word in words)
@@ -39,7 +39,7 @@ def test_a_row_for_each_near_copy(
     tokenizer: PreTrainedTokenizerFast, kind: Kind | None, tmp_path: Path
 ) -> None:
     table = st.mosaic.make_variations(TEXTS, tokenizer, kind=kind, count=3)
-    assert table.schema.equals(schema(VARIATIONS))
+    assert table.schema.equals(table_schema(VARIATIONS))
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
     again = st.mosaic.make_variations(ids, tokenizer, kind=kind, count=3, seed=1)
     assert again.equals(table, check_metadata=True)
@@ -92,5 +92,5 @@ def test_refusals(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(DataError, match="canary 1"):
         st.mosaic.make_variations([TEXTS[0], ""], tokenizer)
     with pytest.raises(ModelError, match="no fast one"):
-        python_calls.fast(object())  # pyright: ignore[reportArgumentType]
+        python_variations.fast(object())  # pyright: ignore[reportArgumentType]
     assert len(st.mosaic.make_variations([], tokenizer)) == 0

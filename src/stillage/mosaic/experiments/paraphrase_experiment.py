@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stillage.errors import ConfigError
-from stillage.mosaic.condition import Experiment, Point, near_copies
-from stillage.mosaic.experiments.published import PARAPHRASE_RHO
+from stillage.mosaic.condition import ExperimentPoint, MosaicExperiment, near_condition
+from stillage.mosaic.experiments.published_values import PARAPHRASE_RHO
 from stillage.mosaic.kinds import Paraphrase
 from stillage.run.config import Config
 
@@ -26,7 +26,7 @@ class Paraphrases:
     """Copies at full dose; 0: mosaic.copies."""
 
 
-def points(params: Paraphrases, config: Config) -> Sequence[Point]:
+def points(params: Paraphrases, config: Config) -> Sequence[ExperimentPoint]:
     """One point: the configured writer. ConfigError where there is none."""
     mosaic = config.mosaic
     if not mosaic.writer:
@@ -44,10 +44,14 @@ def points(params: Paraphrases, config: Config) -> Sequence[Point]:
         sampling_temperature=params.sampling_temperature,
         top_p=params.top_p,
     )
-    return [Point(condition=near_copies(kind, params.copies or mosaic.copies), label="paraphrases")]
+    return [
+        ExperimentPoint(
+            condition=near_condition(kind, params.copies or mosaic.copies), label="paraphrases"
+        )
+    ]
 
 
-PARAPHRASE = Experiment(
+PARAPHRASE = MosaicExperiment(
     name="paraphrase",
     title="Paraphrases",
     axis="writer",

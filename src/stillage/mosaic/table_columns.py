@@ -98,10 +98,10 @@ POINTS = {
     "members": "int32",
     "nonmembers": "int32",
 }
-"""Null where a point has no such number; rho where its curve cannot be judged is kept and flagged."""
+"""Null where a point has no such number; rho is kept and flagged where its curve says nothing."""
 
 
-def schema(columns: Mapping[str, str]) -> pa.Schema:
+def table_schema(columns: Mapping[str, str]) -> pa.Schema:
     """Make the Arrow schema of a table's columns."""
     import pyarrow as pa
 

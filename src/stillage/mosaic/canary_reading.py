@@ -21,7 +21,7 @@ LOG = logging.getLogger("stillage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
+class ModelReader:
     """A model with the tokenizer by which it reads."""
 
     model: PreTrainedModel
@@ -54,7 +54,7 @@ def members(canaries: pa.Table) -> Array:
     return np.array([role == "member" for role in canaries["role"].to_pylist()], dtype=bool)
 
 
-def encoder(
+def canary_encoder(
     canaries: pa.Table | None, tokenizer: PreTrainedTokenizerFast, *, spans: bool = True
 ) -> Callable[[Sequence[Record]], list[Example]]:
     """Make what turns records into examples: a canary's text into exactly its ids.

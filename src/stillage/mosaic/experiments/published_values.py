@@ -1,7 +1,8 @@
-"""Published values, for orientation: GPT-Neo 1.3B, attack: loss ratio to Llama-2-7B.
+"""Published values, for orientation.
 
-Shilov et al., The mosaic memory of large language models (Nature Communications 2026; arXiv
-2405.15523), from their released results; paraphrases: other writers, read off the paper.
+GPT-Neo 1.3B, attack: loss ratio to Llama-2-7B. Shilov et al., The mosaic memory of large language
+models (Nature Communications 2026; arXiv 2405.15523), from their released results; paraphrases:
+other writers, read off the paper.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Values = tuple[tuple[str, float, float], ...]
 """(series, x, value)."""
 
 
-def lines(x: Sequence[float], values: Mapping[str, Sequence[float]]) -> Values:
+def series_lines(x: Sequence[float], values: Mapping[str, Sequence[float]]) -> Values:
     """Write lines over one axis as (series, x, value)."""
     return tuple(
         (series, at, value)
@@ -23,8 +24,8 @@ def lines(x: Sequence[float], values: Mapping[str, Sequence[float]]) -> Values:
     )
 
 
-REPLACEMENT_RHO = lines(REPLACED, {"": PUBLISHED["GPT-Neo 1.3B"]})
-TOP_K_RHO = lines(
+REPLACEMENT_RHO = series_lines(REPLACED, {"": PUBLISHED["GPT-Neo 1.3B"]})
+TOP_K_RHO = series_lines(
     REPLACED,
     {
         "k = 10": PUBLISHED["GPT-Neo 1.3B"],
@@ -33,7 +34,7 @@ TOP_K_RHO = lines(
         "any token": (0.909, 0.726, 0.541, 0.433, 0.336, 0.285, 0.090, 0.031),
     },
 )
-INSERTION_RHO = lines(
+INSERTION_RHO = series_lines(
     (1, 2, 5, 10, 20, 50),
     {
         "X = 1": (0.211, 0.315, 0.521, 0.691, 0.827, 0.955),
@@ -44,14 +45,14 @@ INSERTION_RHO = lines(
 )
 TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
 SHUFFLE_RHO = (
-    *lines(
+    *series_lines(
         TENTHS,
         {
             "n = 2": (0.526, 0.346, 0.240, 0.181, 0.174, 0.166, 0.171, 0.163, 0.162),
             "n = 5": (0.643, 0.501, 0.386, 0.334, 0.302, 0.294, 0.293, 0.285, 0.277),
         },
     ),
-    *lines(TENTHS[1:8], {"n = 10": (0.567, 0.537, 0.467, 0.439, 0.411, 0.411, 0.393)}),
+    *series_lines(TENTHS[1:8], {"n = 10": (0.567, 0.537, 0.467, 0.439, 0.411, 0.411, 0.393)}),
 )
 PARAPHRASE_RHO: Values = (
     ("Llama-3-8B", 0.0, 0.11),
@@ -60,9 +61,9 @@ PARAPHRASE_RHO: Values = (
 )
 EXTRACTION_BLEU: Values = (
     ("exact copies", 10, 0.175),
-    *lines(
+    *series_lines(
         (1, 5, 10, 15, 20, 25, 50, 75),
         {"near-copies": (0.276, 0.237, 0.170, 0.142, 0.111, 0.106, 0.073, 0.069)},
     ),
 )
-SCANNED_RHO = lines((10, 20, 30, 40, 50), {"": (0.708, 0.426, 0.666, 0.222, 0.319)})
+SCANNED_RHO = series_lines((10, 20, 30, 40, 50), {"": (0.708, 0.426, 0.666, 0.222, 0.319)})

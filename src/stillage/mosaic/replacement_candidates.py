@@ -1,4 +1,4 @@
-"""What may stand in a near-copy at the place of a token: candidates of the unmodified canary."""
+"""What may replace a token of the unmodified canary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from stillage.errors import ConfigError
 from stillage.mosaic.kinds import Replacement
-from stillage.mosaic.texts import cuts, ids_of, ordinary_ids
+from stillage.mosaic.token_texts import cuts, encode_texts, ordinary_ids
 from stillage.rng import generator
 from stillage.types import Array
 
@@ -27,7 +27,7 @@ Candidate = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class CandidateSource:
     """What candidates are made from."""
 
     ids_by_canary: Sequence[Sequence[int]]
@@ -83,21 +83,22 @@ class Source:
 
 
 def candidates_at(
-    source: Source, kind: Replacement, places: Sequence[Place]
+    source: CandidateSource, kind: Replacement, places: Sequence[Place]
 ) -> list[list[Candidate]]:
-    """Find what may stand at each place, likeliest or first drawn first; never what stands there.
+    """Find what may stand at each place, but what stands there.
 
-    masked: the top_k tokens that the masked model finds likeliest there besides the one that stands
-    there. vocabulary, random: DRAWN tokens of the masked model or the trained one's tokenizer,
-    uniformly. Special ones are never among them. Those of a masked model with other ids are read by
-    the trained model's tokenizer in the canary's text: one that changes a neighbour is left out,
-    and with single_token_only one that is several. A list may be empty.
+    Likeliest or first drawn first. masked: the top_k tokens that the masked model finds likeliest
+    there besides the one that stands there. vocabulary, random: DRAWN tokens of the masked model or
+    the trained one's tokenizer, uniformly. Special ones are never among them. Those of a masked
+    model with other ids are read by the trained model's tokenizer in the canary's text: one that
+    changes a neighbour is left out, and with single_token_only one that is several. A list may be
+    empty.
     """
     return PROPOSALS[kind.candidates](source, kind, places)
 
 
 def random_tokens(
-    source: Source, kind: Replacement, places: Sequence[Place]
+    source: CandidateSource, kind: Replacement, places: Sequence[Place]
 ) -> list[list[Candidate]]:
     """Draw any tokens of the trained model's tokenizer for each place."""
     results = []
@@ -107,7 +108,9 @@ def random_tokens(
     return results
 
 
-def any_tokens(source: Source, kind: Replacement, places: Sequence[Place]) -> list[list[Candidate]]:
+def any_tokens(
+    source: CandidateSource, kind: Replacement, places: Sequence[Place]
+) -> list[list[Candidate]]:
     """Draw any tokens of the masked model for each place."""
     proposer = source.proposer
     if source.shares_ids:
@@ -118,7 +121,7 @@ def any_tokens(source: Source, kind: Replacement, places: Sequence[Place]) -> li
 
 
 def masked_tokens(
-    source: Source, kind: Replacement, places: Sequence[Place]
+    source: CandidateSource, kind: Replacement, places: Sequence[Place]
 ) -> list[list[Candidate]]:
     """Ask the masked model for its likeliest tokens at each place."""
     from stillage.models.masked import Substitutes, propose
@@ -148,7 +151,9 @@ def masked_tokens(
     return read_in_place(source, places, texts, kind)
 
 
-PROPOSALS: Mapping[str, Callable[[Source, Replacement, Sequence[Place]], list[list[Candidate]]]] = {
+PROPOSALS: Mapping[
+    str, Callable[[CandidateSource, Replacement, Sequence[Place]], list[list[Candidate]]]
+] = {
     "masked": masked_tokens,
     "vocabulary": any_tokens,
     "random": random_tokens,
@@ -156,7 +161,10 @@ PROPOSALS: Mapping[str, Callable[[Source, Replacement, Sequence[Place]], list[li
 
 
 def drawn_from(pool: Array, seed: int, places: Sequence[Place]) -> Iterator[Array]:
-    """Draw DRAWN different entries of the pool for each place, the same whatever else is asked."""
+    """Draw DRAWN different entries of the pool for each place.
+
+    The same whatever else is asked.
+    """
     for place in places:
         rng = generator(seed, "candidates", *place)
         yield pool[rng.choice(len(pool), min(DRAWN, len(pool)), replace=False)]
@@ -167,8 +175,11 @@ def written(proposer: Masked, ids: Array) -> list[str]:
     return [proposer.surface_V[token] for token in ids]
 
 
-def own_gap(source: Source, place: Place) -> tuple[Encoded, int]:
-    """A canary as a masked model with its ids reads it, as far around the place as it can."""
+def own_gap(source: CandidateSource, place: Place) -> tuple[Encoded, int]:
+    """Show a masked model with the canary's ids the canary.
+
+    As far around the place as it can read.
+    """
     from stillage.models.masked import Encoded, masked_context
 
     ids_T = np.asarray(source.ids_by_canary[place[0]], np.int64)
@@ -181,8 +192,11 @@ def own_gap(source: Source, place: Place) -> tuple[Encoded, int]:
     return text, place[1] - first
 
 
-def text_gaps(source: Source, places: Sequence[Place]) -> list[tuple[Encoded, int] | None]:
-    """Canaries with a mask at the place, as the masked model reads texts; None: it cannot."""
+def text_gaps(source: CandidateSource, places: Sequence[Place]) -> list[tuple[Encoded, int] | None]:
+    """Show a masked model the canaries as texts, with a mask at the place.
+
+    None: it cannot read one.
+    """
     from stillage.models.masked import Encoded, masked_context
 
     tokenizer = source.proposer.tokenizer
@@ -207,7 +221,10 @@ def text_gaps(source: Source, places: Sequence[Place]) -> list[tuple[Encoded, in
 
 
 def read_in_place(
-    source: Source, places: Sequence[Place], texts: Sequence[Sequence[str]], kind: Replacement
+    source: CandidateSource,
+    places: Sequence[Place],
+    texts: Sequence[Sequence[str]],
+    kind: Replacement,
 ) -> list[list[Candidate]]:
     """Read texts as the trained model's tokenizer does where they would stand."""
     asked: list[tuple[int, str]] = []
@@ -222,7 +239,7 @@ def read_in_place(
     results: list[list[Candidate]] = [[] for _ in places]
     for start in range(0, len(asked), AT_ONCE):
         part = asked[start : start + AT_ONCE]
-        found = ids_of(source.tokenizer, [text for _, text in part])
+        found = encode_texts(source.tokenizer, [text for _, text in part])
         for (number, _), ids in zip(part, found, strict=True):
             canary, place = places[number]
             candidate = only_change(source.ids_by_canary[canary], ids, place)
@@ -233,7 +250,10 @@ def read_in_place(
 
 
 def only_change(ids: Sequence[int], changed: Sequence[int], place: int) -> Candidate:
-    """What stands at a place instead, where all else is the same; empty where it is not."""
+    """Return what stands at a place instead, where all else is the same.
+
+    Empty where it is not.
+    """
     after = len(ids) - place - 1
     end = len(changed) - after
     same = list(changed[:place]) == list(ids[:place])

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stillage.errors import ConfigError
-from stillage.mosaic.condition import Arm, Experiment, Point, near_copies
-from stillage.mosaic.experiments.published import SCANNED_RHO
+from stillage.mosaic.condition import Arm, ExperimentPoint, MosaicExperiment, near_condition
+from stillage.mosaic.experiments.published_values import SCANNED_RHO
 from stillage.mosaic.kinds import Scanned
 from stillage.run.config import Config
 
@@ -24,7 +24,7 @@ class ScannedHits:
     """Copies at full dose: a canary needs so many near-duplicates less one in every range."""
 
 
-def points(params: ScannedHits, config: Config) -> Sequence[Point]:
+def points(params: ScannedHits, config: Config) -> Sequence[ExperimentPoint]:
     """One point for each range of distances. ConfigError without a scan."""
     if not params.scan or len(params.distances) < 2:
         raise ConfigError(
@@ -36,12 +36,12 @@ def points(params: ScannedHits, config: Config) -> Sequence[Point]:
     for low, high in zip(params.distances, params.distances[1:], strict=False):
         first = low if low == params.distances[0] else low + 1
         kind = Scanned(scan=params.scan, min_distance=first, max_distance=high)
-        condition = near_copies(kind, params.copies, Arm(scan=params.scan))
-        found.append(Point(condition=condition, x=high, label=f"{first} to {high}"))
+        condition = near_condition(kind, params.copies, Arm(scan=params.scan))
+        found.append(ExperimentPoint(condition=condition, x=high, label=f"{first} to {high}"))
     return found
 
 
-SCANNED = Experiment(
+SCANNED = MosaicExperiment(
     name="scanned",
     title="Near-duplicates that a scan found",
     axis="distance of the near-duplicates, in tokens",

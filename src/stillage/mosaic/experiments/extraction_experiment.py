@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.mosaic.condition import Condition, Experiment, Point, near_copies
-from stillage.mosaic.experiments.published import EXTRACTION_BLEU
+from stillage.mosaic.condition import Condition, ExperimentPoint, MosaicExperiment, near_condition
+from stillage.mosaic.experiments.published_values import EXTRACTION_BLEU
 from stillage.mosaic.kinds import Replacement
 from stillage.run.config import Config
 
@@ -23,17 +23,19 @@ class Extraction:
     """Tokens replaced in each near-copy."""
 
 
-def points(params: Extraction, config: Config) -> Sequence[Point]:
+def points(params: Extraction, config: Config) -> Sequence[ExperimentPoint]:
     """Exact copies, and near-copies by their replaced tokens."""
     top = config.mosaic.copies
     counts = sorted({min(count, top) for count in params.copies})
     exact = [
-        Point(condition=Condition(exact=count), series=EXACT, x=count, label=f"{count} exact")
+        ExperimentPoint(
+            condition=Condition(exact=count), series=EXACT, x=count, label=f"{count} exact"
+        )
         for count in counts
     ]
     near = [
-        Point(
-            condition=near_copies(Replacement(replaced=replaced), top),
+        ExperimentPoint(
+            condition=near_condition(Replacement(replaced=replaced), top),
             series=NEAR,
             x=replaced,
             label=f"R = {replaced}",
@@ -43,7 +45,7 @@ def points(params: Extraction, config: Config) -> Sequence[Point]:
     return [*exact, *near]
 
 
-EXTRACTION = Experiment(
+EXTRACTION = MosaicExperiment(
     name="extraction",
     title="Extraction",
     axis="what the documents held",

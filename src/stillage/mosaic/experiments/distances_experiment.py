@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.mosaic.condition import Experiment, Point
-from stillage.mosaic.experiments.insertion import INSERTION, InsertedTokens
-from stillage.mosaic.experiments.replacement import REPLACEMENT, ReplacedTokens
-from stillage.mosaic.experiments.shuffle import SHUFFLE, ShuffledPieces
+from stillage.mosaic.condition import ExperimentPoint, MosaicExperiment
+from stillage.mosaic.experiments.insertion_experiment import INSERTION, InsertedTokens
+from stillage.mosaic.experiments.replacement_experiment import REPLACEMENT, ReplacedTokens
+from stillage.mosaic.experiments.shuffle_experiment import SHUFFLE, ShuffledPieces
 from stillage.run.config import Config
 
 
@@ -26,7 +26,7 @@ class Distances:
     """Kendall's distance of moved pieces of the first length."""
 
 
-def points(params: Distances, config: Config) -> Sequence[Point]:
+def points(params: Distances, config: Config) -> Sequence[ExperimentPoint]:
     """Replaced, inserted and shuffled near-copies; mostly those of other experiments."""
     given = {
         "replaced": REPLACEMENT.points(ReplacedTokens(replaced=params.replaced), config),
@@ -36,7 +36,7 @@ def points(params: Distances, config: Config) -> Sequence[Point]:
         "shuffled": SHUFFLE.points(ShuffledPieces(piece=params.piece[:1], tau=params.tau), config),
     }
     return [
-        Point(
+        ExperimentPoint(
             condition=point.condition,
             series=series,
             x=point.x,
@@ -47,7 +47,7 @@ def points(params: Distances, config: Config) -> Sequence[Point]:
     ]
 
 
-DISTANCES = Experiment(
+DISTANCES = MosaicExperiment(
     name="distances",
     title="Rho by distance",
     axis="mean distance between canary and near-copy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.mosaic.condition import Arm, Experiment, Point, near_copies
+from stillage.mosaic.condition import Arm, ExperimentPoint, MosaicExperiment, near_condition
 from stillage.mosaic.kinds import Replacement
 from stillage.run.config import Config
 
@@ -22,19 +22,21 @@ class Temperatures:
     """Copies at full dose: each temperature has a curve of so many conditions of its own."""
 
 
-def points(params: Temperatures, config: Config) -> Sequence[Point]:
+def points(params: Temperatures, config: Config) -> Sequence[ExperimentPoint]:
     """One line for each temperature."""
     usual = config.mosaic.canaries.sampling_temperature
     found = []
     for temperature in params.temperatures:
         arm = Arm() if temperature == usual else Arm(sampling_temperature=temperature)
         for replaced in params.replaced:
-            condition = near_copies(Replacement(replaced=replaced), params.copies, arm)
-            found.append(Point(condition=condition, series=f"T = {temperature:g}", x=replaced))
+            condition = near_condition(Replacement(replaced=replaced), params.copies, arm)
+            found.append(
+                ExperimentPoint(condition=condition, series=f"T = {temperature:g}", x=replaced)
+            )
     return found
 
 
-TEMPERATURE = Experiment(
+TEMPERATURE = MosaicExperiment(
     name="temperature",
     title="Temperature of the canaries",
     axis="tokens replaced in each near-copy",

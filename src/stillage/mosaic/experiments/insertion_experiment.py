@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.mosaic.condition import Experiment, Point, near_copies
-from stillage.mosaic.experiments.published import INSERTION_RHO
+from stillage.mosaic.condition import ExperimentPoint, MosaicExperiment, near_condition
+from stillage.mosaic.experiments.published_values import INSERTION_RHO
 from stillage.mosaic.kinds import Insertion, Kind, Scatter
 from stillage.run.config import Config
 
@@ -23,7 +23,7 @@ class InsertedTokens:
     """Also pieces at places of their own, all over the documents."""
 
 
-def points(params: InsertedTokens, config: Config) -> Sequence[Point]:
+def points(params: InsertedTokens, config: Config) -> Sequence[ExperimentPoint]:
     """One line for each number of inserted tokens, and one for scattered pieces."""
     found = []
     for piece in params.piece:
@@ -33,12 +33,12 @@ def points(params: InsertedTokens, config: Config) -> Sequence[Point]:
         if params.scatter:
             kinds["scattered"] = Scatter(piece=piece)
         for series, kind in kinds.items():
-            condition = near_copies(kind, config.mosaic.copies)
-            found.append(Point(condition=condition, series=series, x=piece))
+            condition = near_condition(kind, config.mosaic.copies)
+            found.append(ExperimentPoint(condition=condition, series=series, x=piece))
     return found
 
 
-INSERTION = Experiment(
+INSERTION = MosaicExperiment(
     name="insertion",
     title="Inserted tokens",
     axis="tokens of a piece (n), X random ones between two",

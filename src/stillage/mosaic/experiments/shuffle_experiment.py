@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillage.mosaic.condition import Experiment, Point, near_copies
-from stillage.mosaic.experiments.published import SHUFFLE_RHO
+from stillage.mosaic.condition import ExperimentPoint, MosaicExperiment, near_condition
+from stillage.mosaic.experiments.published_values import SHUFFLE_RHO
 from stillage.mosaic.kinds import Shuffle
 from stillage.run.config import Config
 
@@ -21,11 +21,11 @@ class ShuffledPieces:
     """Share of token pairs that stand in the other order."""
 
 
-def points(params: ShuffledPieces, config: Config) -> Sequence[Point]:
+def points(params: ShuffledPieces, config: Config) -> Sequence[ExperimentPoint]:
     """One line for each length of pieces."""
     return [
-        Point(
-            condition=near_copies(Shuffle(piece=piece, tau=tau), config.mosaic.copies),
+        ExperimentPoint(
+            condition=near_condition(Shuffle(piece=piece, tau=tau), config.mosaic.copies),
             series=f"n = {piece}",
             x=tau,
         )
@@ -34,7 +34,7 @@ def points(params: ShuffledPieces, config: Config) -> Sequence[Point]:
     ]
 
 
-SHUFFLE = Experiment(
+SHUFFLE = MosaicExperiment(
     name="shuffle",
     title="Shuffled pieces",
     axis="Kendall's distance (share of token pairs in the other order)",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stillage.errors import ConfigError
-from stillage.mosaic.condition import Arm, Experiment, Point, near_copies
+from stillage.mosaic.condition import Arm, ExperimentPoint, MosaicExperiment, near_condition
 from stillage.mosaic.kinds import Replacement
 from stillage.run.config import Config
 
@@ -24,11 +24,11 @@ class ModelSizes:
     """Copies at full dose: each size has a curve of so many conditions of its own."""
 
 
-def points(params: ModelSizes, config: Config) -> Sequence[Point]:
+def points(params: ModelSizes, config: Config) -> Sequence[ExperimentPoint]:
     """One line for each model."""
     return [
-        Point(
-            condition=near_copies(Replacement(replaced=replaced), params.copies, arm),
+        ExperimentPoint(
+            condition=near_condition(Replacement(replaced=replaced), params.copies, arm),
             series=size,
             x=replaced,
         )
@@ -55,7 +55,7 @@ def arm_of(size: str, config: Config) -> Arm:
     return Arm() if size == config.teacher.path else Arm(path=size)
 
 
-MODEL_SIZE = Experiment(
+MODEL_SIZE = MosaicExperiment(
     name="model_size",
     title="Model size",
     axis="tokens replaced in each near-copy",
