@@ -37,13 +37,13 @@ from stillage.mosaic.canary_texts import (
     SPECIAL,
     WrittenText,
     canary_writer,
-    decoded,
     fault,
     judge_text,
     opening,
     write_candidates,
 )
 from stillage.mosaic.table_columns import CANARIES
+from stillage.mosaic.token_texts import decode_ids
 from stillage.run.config import ModelConfig
 from stillage.run.folder import write_table
 from stillage.run.mosaic_config import CanaryConfig
@@ -146,7 +146,7 @@ def test_every_canary_is_exact_readable_and_unlike_all_others(
         for ids, text in zip(table["ids"].to_pylist(), table["text"].to_pylist(), strict=True):
             assert len(ids) == 12 and not set(ids) & set(target.all_special_ids)
             assert target(text, add_special_tokens=False)["input_ids"] == ids
-            assert decoded(target, ids) == text
+            assert decode_ids(target, ids) == text
         sets = [set(ids) for ids in table["ids"].to_pylist()]
         assert max(len(a & b) / len(a | b) for a, b in combinations(sets, 2)) <= 0.25
         about = about_canaries(table)
@@ -163,8 +163,8 @@ def test_a_text_depends_on_no_other_and_its_perplexity_is_that_of_the_model(
             number = about_canaries(table)["texts"][row]
             (alone,) = write_candidates(writer, [number])
             assert list(alone.ids) == table["ids"][row].as_py()
-            assert decoded(own, alone.written).startswith(alone.text.strip(" "))
-            assert not decoded(own, alone.written[:-1]).startswith(alone.text.strip(" "))
+            assert decode_ids(own, alone.written).startswith(alone.text.strip(" "))
+            assert not decode_ids(own, alone.written[:-1]).startswith(alone.text.strip(" "))
             ids_T = torch.tensor([*opening(own)[0], *alone.written])
             with torch.no_grad():
                 logp_TV = model(input_ids=ids_T[None]).logits[0].double().log_softmax(1)
@@ -243,7 +243,7 @@ def test_ids_that_are_not_those_of_their_text_are_no_canary() -> None:
     tokenizer = byte_level()
     the = tokenizer("the", add_special_tokens=False)["input_ids"]
     letters = [id_of(tokenizer, letter) for letter in "the"]
-    assert len(the) < 3 and decoded(tokenizer, letters) == "the"
+    assert len(the) < 3 and decode_ids(tokenizer, letters) == "the"
     assert fault(tokenizer, the, "the") == ""
     assert fault(tokenizer, letters, "the") == CHANGED
     assert fault(tokenizer, the, "the\ufffd") == BROKEN
