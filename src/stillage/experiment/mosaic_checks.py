@@ -38,7 +38,7 @@ def is_mosaic(config: Config) -> bool:
 def check_mosaic(config: Config, team: Team | None = None) -> list[Asked]:
     """Check what can be said without torch; list the experiments.
 
-    Before anything is made.
+    It is called before anything is made.
     """
     mosaic = config.mosaic
     if team is not None:

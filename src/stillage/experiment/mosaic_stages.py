@@ -1,6 +1,6 @@
 """What each stage of a mosaic run does.
 
-It reads the folders of earlier ones, and fills its own.
+Each reads the folders of earlier ones, and fills its own.
 """
 
 from __future__ import annotations
@@ -111,13 +111,7 @@ def do_tokenizer(context: Context, folder: Path) -> None:
     if path:
         tokenizer = load_tokenizer(path, revision)
     else:
-        texts = texts_in(context, hosts=False)
-        if not texts:
-            raise DataError(
-                "Every document holds canaries, and none is left to fit a tokenizer on.",
-                f"documents: {len(texts_in(context))}; mosaic.hosts: {context.config.mosaic.hosts}",
-                "Give more documents, fewer hosts, or --tokenizer.path.",
-            )
+        texts = other_texts(context, "fit a tokenizer on", "--tokenizer.path")
         tokenizer = train_bpe(texts, context.config.tokenizer.vocab_size)
     tokenizer.save_pretrained(folder)
 

@@ -1,7 +1,8 @@
 """Models behind an OpenAI-compatible endpoint: one client for all that asks them.
 
 Nothing is sent unless somebody calls `ask_endpoint`, and only to the address given. The key comes
-from the environment, goes over https or to this machine alone, and stands in no message and no file.
+from the environment, goes over https or to this machine alone, and stands in no message and no
+file.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def asked_experiments(config: Config) -> list[Asked]:
 def curve_shown(asked: Sequence[Asked]) -> list[Asked]:
     """Show the exact copies that are trained anyway.
 
-    Where nobody asks for them by name.
+    Only where nobody asks for them by name.
     """
     trained = sorted(
         (one for one in conditions_of(asked) if one == Condition(exact=one.exact)),

@@ -112,10 +112,8 @@ def canary_writer(
         values = f"it begins with id {max(prompt)}; the model has {embedding_rows(generator)} rows"
         fix = "Give the tokenizer that came with the generator."
         raise ModelError("The tokenizer is not the generator's.", values, fix)
-    context, is_own = (
-        context_of(generator),
-        rules_hash(generator_tokenizer) == rules_hash(tokenizer),
-    )
+    context = context_of(generator)
+    is_own = rules_hash(generator_tokenizer) == rules_hash(tokenizer)
     least = len(prompt) + (options.length if is_own else 1)
     if context is not None and context < least:
         values = f"length: {options.length}; {len(prompt)} tokens before; context: {context} tokens"

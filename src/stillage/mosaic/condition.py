@@ -62,7 +62,7 @@ class ExperimentPoint:
     def curve(self) -> Condition:
         """The condition with one exact copy, where the point's curve begins.
 
-        Of the same arm and method.
+        Its arm and method are the point's.
         """
         return Condition(arm=self.condition.arm, method=self.condition.method)
 

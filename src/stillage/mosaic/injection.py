@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -45,6 +45,7 @@ from stillage.mosaic.places import (
     token_borders,
     word_ends,
 )
+from stillage.mosaic.token_texts import decode_ids
 from stillage.types import Array
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def put_text(
 ) -> tuple[Array, list[dict[str, Any]]]:
     """Put the text of copies between words of a host, and encode it all.
 
-    Else as `put_tokens`.
+    Returns as `put_tokens`.
     """
     ends_P = word_ends(host.text)
     places_C = choose_places(host, copies, np.ones(len(ends_P), dtype=bool))
@@ -204,8 +205,8 @@ def _begins_with_space(tokenizer: PreTrainedTokenizerBase) -> Callable[[int], bo
 
     def begins(first: int) -> bool:
         if first not in known:
-            text = _decode([*context, first], tokenizer)
-            known[first] = text.removeprefix(_decode(context, tokenizer))[:1].isspace()
+            text = decode_ids(tokenizer, [*context, first])
+            known[first] = text.removeprefix(decode_ids(tokenizer, context))[:1].isspace()
         return known[first]
 
     return begins
@@ -216,14 +217,9 @@ def _lead_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     word = encode_with_spans("a", tokenizer).ids_T.tolist()
     for text in LEADS:
         ids = encode_with_spans(f"a{text}", tokenizer).ids_T.tolist()
-        if ids[: len(word)] == word and _decode(ids, tokenizer) == f"a{text}":
+        if ids[: len(word)] == word and decode_ids(tokenizer, ids) == f"a{text}":
             return ids[len(word) :]
     return []
-
-
-def _decode(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text of ids, as it stands."""
-    return cast("str", tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
 
 def _tokens_of(spans: Sequence[tuple[int, int]], encoded: TokenSpans) -> list[tuple[int, int]]:

@@ -85,14 +85,14 @@ class CandidateSource:
 def candidates_at(
     source: CandidateSource, kind: Replacement, places: Sequence[Place]
 ) -> list[list[Candidate]]:
-    """Find what may stand at each place, but what stands there.
+    """Find what may replace the token at each place.
 
-    Likeliest or first drawn first. masked: the top_k tokens that the masked model finds likeliest
-    there besides the one that stands there. vocabulary, random: DRAWN tokens of the masked model or
-    the trained one's tokenizer, uniformly. Special ones are never among them. Those of a masked
-    model with other ids are read by the trained model's tokenizer in the canary's text: one that
-    changes a neighbour is left out, and with single_token_only one that is several. A list may be
-    empty.
+    Likeliest or first drawn first; never what stands there. masked: the top_k tokens that the
+    masked model finds likeliest there besides the one that stands there. vocabulary, random: DRAWN
+    tokens of the masked model or the trained one's tokenizer, uniformly. Special ones are never
+    among them. Those of a masked model with other ids are read by the trained model's tokenizer in
+    the canary's text: one that changes a neighbour is left out, and with single_token_only one that
+    is several. A list may be empty.
     """
     return PROPOSALS[kind.candidates](source, kind, places)
 
@@ -176,7 +176,7 @@ def written(proposer: Masked, ids: Array) -> list[str]:
 
 
 def own_gap(source: CandidateSource, place: Place) -> tuple[Encoded, int]:
-    """Show a masked model with the canary's ids the canary.
+    """Encode a canary by its own ids, for a masked model that shares them.
 
     As far around the place as it can read.
     """
@@ -193,9 +193,9 @@ def own_gap(source: CandidateSource, place: Place) -> tuple[Encoded, int]:
 
 
 def text_gaps(source: CandidateSource, places: Sequence[Place]) -> list[tuple[Encoded, int] | None]:
-    """Show a masked model the canaries as texts, with a mask at the place.
+    """Encode canaries with a mask at the place, as the masked model reads texts.
 
-    None: it cannot read one.
+    None where it cannot.
     """
     from stillage.models.masked import Encoded, masked_context
 

@@ -42,10 +42,10 @@ class ScanFound:
 def find_scanned(kind: Scanned, tokenizer: PreTrainedTokenizerFast) -> ScanFound:
     """Read the near-copies that a scan found of its targets.
 
-    Without exact ones and the targets' own places. By Levenshtein where the scan has it, otherwise
-    by Hamming. Equal targets are one. ConfigError for distances without a near-copy, or a scan with
-    overlapping pieces; DataError for one that is not finished, of another tokenizer, or whose
-    shards have changed.
+    Exact ones and the targets' own places are left out. By Levenshtein where the scan has it,
+    otherwise by Hamming. Equal targets are one. ConfigError for distances without a near-copy, or a
+    scan with overlapping pieces; DataError for one that is not finished, of another tokenizer, or
+    whose shards have changed.
     """
     if not 1 <= kind.min_distance <= kind.max_distance:
         values = f"min_distance: {kind.min_distance}; max_distance: {kind.max_distance}"

@@ -64,10 +64,8 @@ def public_examples(
     document; windows may overlap. One is named "document:start". DataError where the documents
     have fewer places; ConfigError for windows without a prompt or a response.
     """
-    length, wanted = (
-        windows.prompt_tokens + windows.response_tokens,
-        windows.count + windows.validation,
-    )
+    length = windows.prompt_tokens + windows.response_tokens
+    wanted = windows.count + windows.validation
     if min(windows.prompt_tokens, windows.response_tokens, windows.count) < 1:
         values = ", ".join(
             f"{entry.name}: {getattr(windows, entry.name)}" for entry in fields(windows)
@@ -95,9 +93,9 @@ def train_student(
 ) -> Summary:
     """Teach the student by a method on public text.
 
-    Neither saw nor sees a canary there. Any method of `distill.methods`; texts that a model writes
-    have response_tokens at most, unless params say otherwise. ConfigError for an unknown method or
-    setting; errors as `distill.train.train`.
+    The student neither saw nor sees a canary there. Any method of `distill.methods`; texts that a
+    model writes have response_tokens at most, unless params say otherwise. ConfigError for an
+    unknown method or setting; errors as `distill.train.train`.
     """
     from stillage.distill.task import TrainingTask
     from stillage.distill.train import train

@@ -12,10 +12,10 @@ from stillage.errors import DataError
 from stillage.types import Array
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 
-def decode_ids(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> str:
+def decode_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """Decode ids as they are: special tokens stay, spaces are not tidied."""
     text = tokenizer.decode(
         list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
