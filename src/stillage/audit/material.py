@@ -97,23 +97,17 @@ def near_texts(
     model: Masked, records: Sequence[Record], ends: Sequence[int], settings: AuditSettings
 ) -> list[tuple[str, ...]]:
     """Make neighbours of every response up to a character of it."""
-    from stillage.audit.neighbours import Swaps, neighbours
+    from stillage.audit.neighbours import neighbours, swaps_of
 
     audit = settings.audit
     cut = [
         replace(record, response=record.response[:end])
         for record, end in zip(records, ends, strict=True)
     ]
-    swaps = Swaps(
-        count=audit.neighbours,
-        share=audit.neighbour_share,
-        top_k=audit.neighbour_top_k,
-        seed=settings.seed,
-    )
     return neighbours(
         model,
         cut,
-        swaps,
+        swaps_of(audit, settings.seed),
         cache=settings.cache,
         batch_tokens=audit.batch_tokens,
         progress=settings.doing("the masked model")("making {} neighbours"),

@@ -16,6 +16,7 @@ from stillage.types import Record
 
 if TYPE_CHECKING:
     from stillage.models.masked import Masked
+    from stillage.run.audit_config import AuditConfig
     from stillage.run.progress import Done
 
 LOG = logging.getLogger("stillage")
@@ -30,6 +31,16 @@ class Swaps:
     share: float = 0.05
     top_k: int = 10  # a swapped token is drawn among so many proposals
     seed: int = 0
+
+
+def swaps_of(audit: AuditConfig, seed: int) -> Swaps:
+    """Return the swaps that an audit's settings ask for."""
+    return Swaps(
+        count=audit.neighbours,
+        share=audit.neighbour_share,
+        top_k=audit.neighbour_top_k,
+        seed=seed,
+    )
 
 
 def neighbours(

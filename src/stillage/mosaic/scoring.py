@@ -190,21 +190,15 @@ def gather_asked(
     settings: ScoreSettings,
 ) -> tuple[Material, Mapping[Transform, set[str]]]:
     """Gather what the attacks ask with, and the ids of canaries given away for it."""
-    from stillage.audit.neighbours import Swaps, neighbours
+    from stillage.audit.neighbours import neighbours, swaps_of
 
     audit = settings.audit
     near: list[tuple[str, ...]] = []
     if "neighbours" in asked and settings.masked is not None:
-        swaps = Swaps(
-            count=audit.neighbours,
-            share=audit.neighbour_share,
-            top_k=audit.neighbour_top_k,
-            seed=settings.seed,
-        )
         near = neighbours(
             settings.masked,
             records,
-            swaps,
+            swaps_of(audit, settings.seed),
             cache=settings.cache,
             batch_tokens=audit.batch_tokens,
         )

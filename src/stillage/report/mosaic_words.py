@@ -28,19 +28,19 @@ def fixed_amount(number: float, digits: int = 2) -> str:
     return f"{number + 0.0:.{digits}f}".replace("-0.00", "0.00")
 
 
-def with_limits(row: Result, digits: int = 2) -> str:
+def with_limits(row: Result) -> str:
     """Write a number with its limits in a sentence: "0.64 (0.55 to 0.72)"."""
-    said = fixed_amount(row.value, digits)
+    said = fixed_amount(row.value)
     if math.isnan(row.low) or math.isnan(row.value):
         return said
-    return f"{said} ({limits(row, digits)})"
+    return f"{said} ({limits(row)})"
 
 
-def limits(row: Result, digits: int = 2) -> str:
+def limits(row: Result) -> str:
     """Write the limits of a number: "0.55 to 0.72", or "0.55 or more"."""
     if math.isnan(row.high):
-        return f"{fixed_amount(row.low, digits)} or more"
-    return f"{fixed_amount(row.low, digits)} to {fixed_amount(row.high, digits)}"
+        return f"{fixed_amount(row.low)} or more"
+    return f"{fixed_amount(row.low)} to {fixed_amount(row.high)}"
 
 
 def at_place(row: Row) -> str:
