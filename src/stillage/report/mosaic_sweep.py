@@ -107,7 +107,9 @@ def mean_cells(means: pa.Table, experiment: str, attack: str) -> Table | None:
 def csv_of(means: pa.Table) -> str:
     """All means as CSV."""
     names = means.column_names
-    return csv_text(tuple(names), [tuple(row[name] for name in names) for row in means.to_pylist()])
+    return csv_text(
+        tuple(names), tuple(tuple(row[name] for name in names) for row in means.to_pylist())
+    )
 
 
 def markdown_of(means: pa.Table, experiments: Sequence[Shown]) -> str:
