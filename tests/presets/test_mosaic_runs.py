@@ -37,7 +37,7 @@ SMALL = f"""
 """.split()
 
 
-def words_of(name: str, folder: Path) -> list[str]:
+def words_of(name: str, model: str, folder: Path) -> list[str]:
     """The preset, overruled: tiny models in folders, and six short books in a file of rows."""
     texts = [
         "\n".join(record.response for record in people(number + 1, 24)["private"])
@@ -45,7 +45,7 @@ def words_of(name: str, folder: Path) -> list[str]:
     ]
     rows = [{"book_title": f"Book {number}", "text": text} for number, text in enumerate(texts)]
     pq.write_table(pa.Table.from_pylist(rows), folder / "books.parquet")
-    write_tiny(MODELS[name], folder / "teacher", texts)
+    write_tiny(model, folder / "teacher", texts)
     write_tiny(LLAMA_2, folder / "llama", texts, seed=2)
     write_tiny_masked(folder / "masked", texts)
     places = places_of(folder, "books.parquet")
@@ -67,7 +67,7 @@ def places_of(folder: Path, books: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_trains_and_audits_in_small(name: str, tmp_path: Path) -> None:
-    assert main(["mosaic", "run", *words_of(name, tmp_path)]) == 0
+    assert main(["mosaic", "run", *words_of(name, MODELS[name], tmp_path)]) == 0
     run = tmp_path / "run"
     conditions = ["exact_01", "exact_02", "replace_2_n2"]
     for condition in conditions:
@@ -90,6 +90,21 @@ def test_a_preset_trains_and_audits_in_small(name: str, tmp_path: Path) -> None:
     assert all(0 <= point["auc"] <= 1 for point in points) and len(near) == len(attacks)
     assert {point["levenshtein"] for point in near} == {2.0}
     assert (run / "report" / "report.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["google/gemma-2b", "meta-llama/Llama-3.2-1B", LLAMA_2])
+def test_copies_go_in_as_text_under_every_kind_of_tokenizer(model: str, tmp_path: Path) -> None:
+    """Copies may change at their borders, which the ledger says; nothing else does."""
+    words = words_of("mosaic_as_released", model, tmp_path)
+    assert main(["mosaic", "run", *words]) == 0
+    run = tmp_path / "run"
+    canaries = read_table(run / "canaries" / "canaries.parquet").to_pylist()
+    for row in read_table(run / "exact_02" / LEDGER_FILE).to_pylist():
+        same = row["ids"] == canaries[row["canary"]]["ids"]
+        assert row["survived"] == same and row["variation"] == -1
+    points = read_table(run / "mosaic" / POINTS_FILE).to_pylist()
+    assert all(0 <= point["survived"] <= 1 for point in points)
 
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
