@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import corpus_tables
+import mosaic_tables
 import tables as run_tables
 
 from stillage.audit.attacks import ATTACKS, FITTED_ATTACKS, SHADOW_ATTACKS
@@ -159,6 +160,13 @@ def actions(verb: str, known: Mapping[str, str]) -> list[str]:
     ]
     for action, text in known.items():
         module = importlib.import_module(f"stillage.cli.{verb}_{action}")
+        if not hasattr(module, "SETTINGS"):  # an action of a config, such as mosaic run
+            taken, _, about = text.partition(": ")
+            call = f"`stillage {verb} {action} {taken}`"
+            parts.append(
+                f"### {verb} {action}\n\n{call}: {about}. Its settings are those of a run."
+            )
+            continue
         call = f"`stillage {verb} {action} {' '.join(module.NAMES)} ...`"
         about, rows = text.partition(": ")[2], settings_table(setting_rows(module.SETTINGS()))
         parts.append(f"### {verb} {action}\n\n{call}: {about}.\n\n{rows}")
@@ -181,6 +189,13 @@ def tables() -> str:
         parts += [f"## {name}", about, table(head, run_tables.table_rows(name))]
     rows = [(f"`{key}`", text) for key, text in run_tables.VALIDITY.items()]
     parts += ["## audit/validity.json", table(("key", "what it is"), rows)]
+    parts += [
+        "## Tables of stillage mosaic",
+        "Of a mosaic run. CONDITION is the folder of one training, e.g. `exact_03` or `replace_10_n10`; KIND "
+        "names the near-copies.",
+    ]
+    for name, about in mosaic_tables.ROWS.items():
+        parts += [f"### {name}", about, table(head, mosaic_tables.mosaic_rows(name))]
     parts += [
         "## Tables of stillage corpus",
         "SHARDS, SCAN, KEPT and OVERLAP are the folders that an action was given for what it writes.",

@@ -135,7 +135,7 @@ def kind(given: pa.DataType) -> str:
     """Name a column's type."""
     if pa.types.is_dictionary(given) or pa.types.is_list(given):
         return "list of " * pa.types.is_list(given) + kind(given.value_type)
-    names = {"string": "text", "double": "float", "binary": "bytes"}
+    names = {"string": "text", "large_string": "text", "double": "float", "binary": "bytes"}
     names |= dict.fromkeys(("int64", "int32", "uint32"), "int")
     return names.get(str(given), str(given))
 

@@ -49,11 +49,14 @@ NOT_RUN = {
     "distillm/gpt2/distillm_0.1B_1.5B": "wants models that the two before have trained, or a published data set",
     "distillation_privacy/gpt2/kd": "wants a model of the hub",
     "stillage corpus ": "wants a corpus and its tokenizer; tests/recipes follow the whole chain",
+    "stillage mosaic ": "trains a model for each point; tests/experiment run one of small ones",
 }
 """Part of a command -> why it is not run here; what it plans is still looked at."""
 REFUSED = {"stillage run distillm/gpt2/kd_base --dry-run": "--student.revision"}
 """Commands that a page shows for what they refuse -> what they say."""
 GIVEN: dict[str, dict[str, str]] = {
+    "README.md": {"books/one.txt": "text"},
+    "docs/how-to/mosaic.md": {"books/one.txt": "text"},
     "docs/how-to/prompts-alone.md": {
         **{f"{name}.jsonl": "records" for name in ("private", "clean")},
         "questions.jsonl": "prompts",
@@ -312,8 +315,11 @@ def test_a_command_is_understood_and_can_be_planned(
             subprocess.run(["bash", "-euc", before.text], check=True)
     if words[:2] == ["data", "plain-text"]:
         typed(plain_text.ACTIONS[words[2]][1], split_at_flags(words)[1], "stillage")
-    elif words[0] == "corpus":
-        action = importlib.import_module(f"stillage.cli.corpus_{words[1]}")
+    elif words[:2] == ["mosaic", "run"]:
+        code = main([*(word for word in words if word != "--dry-run"), "--dry-run"])
+        assert code == 0, capsys.readouterr().err
+    elif words[0] in ("corpus", "mosaic"):
+        action = importlib.import_module(f"stillage.cli.{words[0]}_{words[1]}")
         typed(action.SETTINGS, split_at_flags(words)[1], "stillage")
     elif words[0] == "generate" or (words[0] == "evaluate" and evaluate.names_model(words[1:])):
         assert Path(words[1]).is_dir()

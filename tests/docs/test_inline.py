@@ -24,7 +24,7 @@ PAGES = (
     "README.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
 )
-SWITCHES = {"plugin", "debug", "dry-run", "accept-changes", "help", "version"}
+SWITCHES = {"plugin", "debug", "dry-run", "accept-changes", "help", "version", "experiments"}
 NOT_OURS = {"shutdown-timeout": "torchrun", "nproc_per_node": "torchrun"}
 """Flags of other programs."""
 OTHER_PAGES = ("docs/LOG.md", "docs/explanation/chunked.md")
@@ -46,7 +46,8 @@ def known_flags() -> set[str]:
     """Every flag of every verb, in the spelling of the docs."""
     verbs = {"corpus": CORPUS_ACTIONS, "mosaic": MOSAIC_ACTIONS}
     modules = (f"stillage.cli.{verb}_{name}" for verb, names in verbs.items() for name in names)
-    actions = [importlib.import_module(one).SETTINGS for one in modules if find_spec(one)]
+    found = [importlib.import_module(one) for one in modules if find_spec(one)]
+    actions = [one.SETTINGS for one in found if hasattr(one, "SETTINGS")]
     own = {
         field.name
         for kind in (Comparison, Matrix, Ask, *actions, *(kind for _, kind, _ in ACTIONS.values()))
@@ -80,7 +81,7 @@ def test_verbs_and_flags_in_the_text_exist(page: str) -> None:
     for flag in sorted(
         unknown
     ):  # a table's free key, a value of a grid: the parser knows; a wrong one is its error
-        assert flag.startswith((SWEEP, "data.", "distill.params.", "audit.params.")), (
-            f"{page}: --{flag}"
-        )
+        assert flag.startswith(
+            (SWEEP, "data.", "distill.params.", "audit.params.", "mosaic.params.")
+        ), f"{page}: --{flag}"
         from_flags([f"--{flag}", "x"])

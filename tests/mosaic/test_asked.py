@@ -48,6 +48,11 @@ def test_experiments_share_what_is_equal() -> None:
     assert len(both) == len(alone) + 6
 
 
+def test_settings_of_what_is_not_asked_for_change_nothing() -> None:
+    config = asking("exact_copies", replacement__replaced="5")
+    assert asked_experiments(config) == asked_experiments(asking("exact_copies"))
+
+
 def test_a_short_dose_has_a_short_curve() -> None:
     _, asked = asked_experiments(asking("learning_rate", learning_rate__copies="3"))
     assert asked.copies == 3
@@ -92,7 +97,7 @@ def test_names(condition: Condition, name: str) -> None:
     [
         (asking("replacment"), "Did you mean replacement"),
         (asking(), "Choose from"),
-        (asking("exact_copies", replacement__replaced="5"), "Ask for replacement"),
+        (asking("exact_copies", replacement__replaced="many"), "replaced"),
         (asking("replacement", replacement__replace="5"), "replaced"),
         (asking("replacement", replacement__replaced="many"), "replaced"),
         (asking("paraphrase"), "mosaic.writer"),

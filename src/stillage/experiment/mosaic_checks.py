@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stillage.corpus.sources import HUB_ID
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import params_from
-from stillage.errors import ConfigError, DataError
+from stillage.errors import ConfigError, DataError, did_you_mean
 from stillage.experiment.mosaic_settings import AS_RELEASED, MOSAIC, method_params
 from stillage.models.outside import outside_folder
 from stillage.models.source import check_place
@@ -63,26 +63,30 @@ def check_mosaic(config: Config, team: Team | None = None) -> list[Asked]:
 
 
 def check_students(config: Config, asked: Sequence[Asked]) -> None:
-    """Refuse settings of methods that no student is taught by, and unknown ones."""
-    methods = dict.fromkeys(one.method for one in conditions_of(asked) if one.method)
+    """Refuse settings of unknown methods, and wrong ones of those asked for."""
     for path in config.mosaic.student_params:
         name, _, setting = path.partition(".")
-        if name not in methods or not setting:
+        if name not in METHODS or not setting:
             raise ConfigError(
-                "No student is taught by that method.",
-                f"mosaic.student_params.{path}; methods: {', '.join(methods) or 'none'}",
-                "Write mosaic.student_params.METHOD.SETTING, and ask for the experiment "
-                "distillation with that method.",
+                "There is no method with such a setting.",
+                f"mosaic.student_params.{path}",
+                did_you_mean(name, METHODS, "Write mosaic.student_params.METHOD.SETTING."),
             )
-    for name in methods:
+    for name in dict.fromkeys(one.method for one in conditions_of(asked) if one.method):
         params_from(METHODS[name], dict(method_params(config, name)))
 
 
 def check_arms(config: Config, asked: Sequence[Asked]) -> None:
     """Refuse a student without a start; check the places of given models."""
-    for start in (config.teacher, config.student):
+    for name, start in (("teacher", config.teacher), ("student", config.student)):
         if start.path:
             check_place(start.path, start.revision)
+        elif not start.source and not start.config and start.width % start.heads:
+            raise ConfigError(
+                "A model's width is no multiple of its heads.",
+                f"{name}.width: {start.width}; {name}.heads: {start.heads}",
+                "Choose heads that divide the width.",
+            )
     for condition in conditions_of(asked):
         if condition.arm.path:
             check_place(condition.arm.path, config.teacher.revision)

@@ -20,9 +20,13 @@ from stillage.experiment.mosaic_settings import (
 )
 from stillage.mosaic.asked import asked_experiments, conditions_of, teacher_condition
 from stillage.mosaic.condition import Arm, Condition, MosaicExperiment
+from stillage.mosaic.measured_worth import measured_worth
 from stillage.mosaic.names import condition_name
-from stillage.run.folder import read_table, write_with_metadata
+from stillage.run.folder import read_table, write_json, write_with_metadata
 from stillage.run.parse import to_plain
+
+WORTH_FILE = "worth.json"
+"""What `stillage corpus policy --rho` reads."""
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,6 +64,9 @@ def do_compare(context: Context, folder: Path) -> None:
     base = replace(base_result(context, MOSAIC), level=config.audit.level)
     table = pa.concat_tables(tables).replace_schema_metadata(about)
     write_with_metadata(folder / POINTS_FILE, table)
+    length = config.mosaic.canaries.length
+    if worth := measured_worth(table.to_pylist(), config.mosaic.attacks[0], length):
+        write_json(folder / WORTH_FILE, worth)
     write_results(folder / "results.parquet", point_results(table, base))
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stillage import __version__
-from stillage.audit.attack_settings import with_used_settings
+from stillage.audit.attack_settings import attacks_of, used_settings
 from stillage.experiment import mosaic_compare, mosaic_stages
 from stillage.experiment.mosaic_checks import check_mosaic
 from stillage.experiment.mosaic_models import MosaicModels, names_of
@@ -19,6 +19,7 @@ from stillage.experiment.mosaic_settings import (
     TOKENIZER,
     asks_for,
     asks_recital,
+    asks_reference,
     attacks_of_scores,
     canaries_name,
     method_params,
@@ -28,7 +29,7 @@ from stillage.experiment.mosaic_settings import (
     variations_name,
 )
 from stillage.experiment.report_stage import REPORT
-from stillage.experiment.stage_settings import NOT_THE_AUDITS, as_plain, train_key, without
+from stillage.experiment.stage_settings import NOT_DECIDING, as_plain, without
 from stillage.models.outside import (
     outside_folder,
     outside_model,
@@ -47,6 +48,10 @@ from stillage.run.stages import Stage
 if TYPE_CHECKING:
     from stillage.experiment.context import Context
 
+NOT_OF_STUDENTS = (*NOT_DECIDING, "packing", "keep", "keep_checkpoints")
+"""Settings of a training that decide nothing here: rows hold one text, the last weights stay."""
+NOT_OF_DOCUMENTS = (*NOT_OF_STUDENTS, "validate_every", "keep_by", "keep_prompts")
+"""Documents are trained on without validation."""
 SCHEMAS = {
     BOOKS: 1,
     TOKENIZER: 1,
@@ -77,17 +82,20 @@ def mosaic_plan(context: Context) -> list[Stage]:
 
     add(books_stage(context))
     add(tokenizer_stage(context))
-    counts = variation_counts(conditions)
+    counts = variation_counts(conditions, context.config.mosaic.copies)
     taught = {teacher_condition(one) for one in conditions if one.method}
     for condition in conditions:
         arm = condition.arm
         if base := models.base(arm):
             add(base_stage(context, base, models.untrained(arm)))
         add(canaries_stage(context, arm, models, conditions))
+        if asks_for(context.config, "neighbours"):
+            add(masked_stage(context))
         if condition.kind is not None:
             if needs_masked(condition.kind):
                 add(masked_stage(context))
-            add(variations_stage(context, condition.kind, arm, counts[condition.kind]))
+            count = counts[variations_name(condition.kind, arm)]
+            add(variations_stage(context, condition.kind, arm, count))
         if not condition.method:
             add(condition_stage(context, condition, models, keeps_model=condition in taught))
             continue
@@ -138,14 +146,13 @@ def tokenizer_stage(context: Context) -> Stage:
 def base_stage(context: Context, name: str, start: ModelConfig) -> Stage:
     """Plan the passes of a model from scratch over the documents without canaries."""
     mosaic = context.config.mosaic
-    names = ("pretrain_epochs", "pretrain_lr", "pretrain_batch_size", "pretrain_seed")
     return Stage(
         name=name,
         settings={
             "start": as_plain(start),
-            "train": train_key(context.config.teacher_train),
+            "train": without(mosaic_stages.base_options(context.config), *NOT_OF_DOCUMENTS),
             "block_tokens": mosaic.block_tokens,
-            **{one: getattr(mosaic, one) for one in names},
+            "seed": mosaic.pretrain_seed,
         },
         inputs=(BOOKS, TOKENIZER),
         outside=outside_model(start),
@@ -196,12 +203,20 @@ def masked_stage(context: Context) -> Stage:
     )
 
 
-def variation_counts(conditions: Sequence[Condition]) -> dict[Kind, int]:
-    """Count the near-copies of each kind: as many as its largest condition needs."""
-    counts: dict[Kind, int] = {}
+def variation_counts(conditions: Sequence[Condition], copies: int) -> dict[str, int]:
+    """Count the near-copies in each stage of them.
+
+    As many as its largest condition needs. But for those that others write, copies - 1 at least: an
+    experiment that is added later and needs as many then leaves the near-copies of a smaller one,
+    and all trained on them, as they are.
+    """
+    counts: dict[str, int] = {}
     for condition in conditions:
-        if condition.kind is not None:
-            counts[condition.kind] = max(condition.near, counts.get(condition.kind, 0))
+        kind = condition.kind
+        if kind is not None:
+            name = variations_name(kind, condition.arm)
+            least = 0 if isinstance(kind, Paraphrase | Scanned) else copies - 1
+            counts[name] = max(condition.near, least, counts.get(name, 0))
     return counts
 
 
@@ -229,9 +244,12 @@ def variations_stage(context: Context, kind: Kind, arm: Arm, count: int) -> Stag
 
 
 def scores_key(config: Config) -> dict[str, Any]:
-    """Say what decides the scores of a condition."""
-    used = with_used_settings(replace(config.audit, attacks=attacks_of_scores(config)))
-    return {"attacks": list(config.mosaic.attacks), "audit": without(used, *NOT_THE_AUDITS)}
+    """Say what decides the scores of a condition: its attacks, and what they ask with."""
+    attacks = attacks_of(replace(config.audit, attacks=attacks_of_scores(config)))
+    names = used_settings(attacks) - {"masked_model", "masked_revision"}  # mosaic's own is asked
+    names |= {"reference", "reference_revision"} if asks_reference(config) else set()
+    audit = {name: getattr(config.audit, name) for name in sorted(names)}
+    return {"attacks": list(config.mosaic.attacks), "audit": audit}
 
 
 def condition_stage(
@@ -251,7 +269,7 @@ def condition_stage(
         settings={
             "condition": {"exact": condition.exact, "near": condition.near},
             "start": as_plain(start),
-            "train": train_key(options_of(config, arm)),
+            "train": without(options_of(config, arm), *NOT_OF_DOCUMENTS),
             "block_tokens": mosaic.block_tokens,
             "inject": mosaic.inject,
             "monitor_every": mosaic.monitor_every,
@@ -274,14 +292,15 @@ def student_stage(context: Context, condition: Condition, models: MosaicModels) 
     names = ("student_start", "student_reads", "student_windows", "student_prompt_tokens")
     inputs = [BOOKS, TOKENIZER, canaries_name(condition.arm)]
     inputs += [condition_name(teacher_condition(condition)), *([base] if base else [])]
-    inputs += [usual] if (usual := models.base(Arm())) and usual not in inputs else []
+    inputs += [own] if (own := models.base(condition.arm)) and own not in inputs else []
+    inputs += [MASKED] if asks_for(config, "neighbours") else []
     return Stage(
         name=condition_name(condition),
         settings={
             "method": condition.method,
             "params": dict(method_params(config, condition.method)),
             "start": as_plain(models.untrained_student()),
-            "train": train_key(config.student_train),
+            "train": without(config.student_train, *NOT_OF_STUDENTS),
             **{one: getattr(mosaic, one) for one in names},
             "student_response_tokens": mosaic.student_response_tokens,
             "monitor_every": mosaic.monitor_every,

@@ -78,9 +78,11 @@ def needs_masked(kind: Kind) -> bool:
     return isinstance(kind, Replacement) and kind.candidates != "random"
 
 
-def asks_another(config: Config) -> bool:
-    """Tell whether an attack of the run asks another model than the target."""
+def asks_reference(config: Config) -> bool:
+    """Tell whether an attack of the run, or a score as released, asks another model."""
     from stillage.audit.attacks import ATTACKS
 
+    if not attacks_of_scores(config):
+        return True
     named = (ATTACKS[name] for name in attacks_of_scores(config) if name in ATTACKS)
     return any(query.party not in ("target", "record") for one in named for query in one.queries)

@@ -31,9 +31,9 @@ from stillage.experiment.mosaic_settings import (
     CANARIES_FILE,
     LEDGER_FILE,
     VARIATIONS_FILE,
-    asks_another,
     asks_for,
     asks_recital,
+    asks_reference,
     attacks_of_scores,
     method_params,
     needs_masked,
@@ -46,7 +46,7 @@ from stillage.mosaic.asked import teacher_condition
 from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.kinds import Kind, Paraphrase, Scanned
 from stillage.mosaic.names import condition_name
-from stillage.run.config import ModelConfig, TrainConfig
+from stillage.run.config import Config, ModelConfig, TrainConfig
 from stillage.run.folder import read_table, remove, write_json, write_table, write_with_metadata
 from stillage.run.parse import to_plain
 
@@ -116,19 +116,25 @@ def do_tokenizer(context: Context, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def base_options(config: Config) -> TrainConfig:
+    """Return how a model from scratch is trained on the documents without canaries."""
+    from stillage.mosaic.train_condition import pretraining
+
+    return pretraining(
+        config.teacher_train,
+        epochs=config.mosaic.pretrain_epochs,
+        lr_peak=config.mosaic.pretrain_lr,
+        batch_size=config.mosaic.pretrain_batch_size,
+    )
+
+
 def do_base(context: Context, start: ModelConfig, folder: Path) -> None:
     """Train a model from scratch on the documents without canaries."""
-    from stillage.mosaic.train_condition import Passes, pretraining, train_on_documents
+    from stillage.mosaic.train_condition import Passes, train_on_documents
 
     use_threads(context)
-    config, mosaic = context.config, context.config.mosaic
+    mosaic, options = context.config.mosaic, base_options(context.config)
     texts = other_texts(context, "train the base on", "--teacher.path")
-    options = pretraining(
-        config.teacher_train,
-        epochs=mosaic.pretrain_epochs,
-        lr_peak=mosaic.pretrain_lr,
-        batch_size=mosaic.pretrain_batch_size,
-    )
     passes = Passes(options=options, block_tokens=mosaic.block_tokens, seed=mosaic.pretrain_seed)
     with watch_training(context, folder, options, "sft") as watch:
         reader = reader_of(context, start)
@@ -239,9 +245,9 @@ def condition_measures(context: Context, condition: Condition) -> ConditionMeasu
 
     config, models = context.config, names_of(context.config)
     given = models.reference()
-    reference = given if given.source else arm_start(context, Arm())
+    reference = given if given.source else arm_start(context, condition.arm)
     readers = {}
-    if attacks_of_scores(config) == () or asks_another(config):
+    if asks_reference(config):
         readers["reference"] = reader_of(context, reference, own_tokenizer=bool(given.source))
         readers["outside"] = readers["initial"] = readers["reference"]
     settings = ScoreSettings(

@@ -124,9 +124,15 @@ def do_experiment(
 def write_page(out: Path, failed: Mapping[str, Exception]) -> list[str]:
     """Write the page of a sweep from its finished points; return its summary."""
     from stillage.experiment.finished_points import finished_points
+    from stillage.report.mosaic_sweep import is_mosaic_run, report_mosaic_sweep
     from stillage.report.sweep_page import report_sweep
 
-    return report_sweep(out, finished_points(out, failed))
+    points = finished_points(out, failed)
+    finished = [point.name for point in points if point.is_finished]
+    if not any(is_mosaic_run(out / name) for name in finished):
+        return report_sweep(out, points)
+    others = {point.name: point.state for point in points if not point.is_finished}
+    return report_mosaic_sweep(out, finished, others)
 
 
 def check_points(failed: Mapping[str, Exception], count: int) -> None:

@@ -39,8 +39,8 @@ def asked_experiments(config: Config) -> list[Asked]:
         fix = f"Choose from: {', '.join(EXPERIMENTS)}."
         raise ConfigError("No experiment is asked for.", "mosaic.experiments: none", fix)
     kinds = {name: one.params for name, one in EXPERIMENTS.items()}
-    others = [name for name in EXPERIMENTS if name not in named]
-    params = own_settings(kinds, config.mosaic.params, "mosaic.params", others)
+    # those of experiments that are not asked for are read too: one config serves all of them
+    params = own_settings(kinds, config.mosaic.params, "mosaic.params")
     found = []
     for name, one in EXPERIMENTS.items():
         if name in named:

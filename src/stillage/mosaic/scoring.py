@@ -69,11 +69,11 @@ def check_attacks(
     """
     for name in names:
         if why := canary_obstacle(name, parties, lacking):
-            fix = "Leave it out of audit.attacks."
+            fix = "Leave it out of mosaic.attacks."
             raise ConfigError(f"The attack {name} cannot score canaries.", why, fix)
     if not names:
         what = "There is no attack to score the canaries by."
-        raise ConfigError(what, "audit.attacks: none", "Name one, e.g. loss.")
+        raise ConfigError(what, "mosaic.attacks: none", "Name one, e.g. loss.")
 
 
 def canary_obstacle(name: str, parties: Collection[Party], lacking: Collection[Transform]) -> str:
@@ -151,7 +151,7 @@ def scores_of(
     found, left_out = score_table(audited, said, attacks, {"target": partners})
     for one in left_out:
         what = f"The attack {one.attack} cannot score these canaries."
-        raise ConfigError(what, one.why, "Leave it out of audit.attacks.")
+        raise ConfigError(what, one.why, "Leave it out of mosaic.attacks.")
     away = {
         attack.name: {name for query in attack.queries for name in given.get(query.transform, ())}
         for attack in attacks

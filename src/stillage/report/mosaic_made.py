@@ -110,9 +110,8 @@ def guide(view: MosaicView) -> list[tuple[str, str]]:
         ),
         (
             "As published, isotonic",
-            "Two ways to read the exact curve: the published moving average of three, extended as "
-            "a line where an AUC lies above it; and the nearest curve that never falls, which is "
-            "not.",
+            "Two ways to read the exact curve: the published moving average of three, and the "
+            "nearest curve that never falls; both extended as a line where an AUC lies above them.",
         ),
         (
             "Intervals",

@@ -31,6 +31,8 @@ METRICS = ("auc", "copies", "rho", "rho_isotonic", "bleu", "edit_similarity")
 ALIKE = ("model", "tokenizer", "canaries", "copies", "N", "level")
 """What the runs' metadata must agree on; `seed` and the machine may differ."""
 Key = tuple[Any, ...]
+Published = Mapping[tuple[str, float], float]
+"""(series, x) -> published value."""
 
 
 def mean_table(runs: Sequence[Path], level: float = 0.95) -> pa.Table:
@@ -104,12 +106,16 @@ def canary_counts(value: object) -> object:
     return {name: value.get(name) for name in ("members", "nonmembers", "length")}
 
 
-def markdown(table: pa.Table, *, experiment: str, attack: str) -> str:
+def markdown(
+    table: pa.Table, *, experiment: str, attack: str, published: Published | None = None
+) -> str:
     """Write an experiment's means under an attack as Markdown, a row a point.
 
     Columns: series (where there are several), place, AUC, rho, rho isotonic, seeds; BLEU and edit
-    similarity where they were measured. Empty where the table has no such point.
+    similarity where they were measured; what was published for (series, x), where something was.
+    Empty where the table has no such point.
     """
+    published = published or {}
     rows = [
         row
         for row in table.to_pylist()
@@ -120,6 +126,7 @@ def markdown(table: pa.Table, *, experiment: str, attack: str) -> str:
     shown = [name for name in names if any(not math.isnan(row[name]) for row in rows)]
     has_series = any(row["series"] for row in rows)
     head = ["series"] * has_series + ["at", *(names[name] for name in shown), "seeds"]
+    head += ["published"] * bool(published)
     lines = [head, ["---"] * len(head)]
     for row in rows:
         seeds = f"{row['seeds']}"
@@ -127,6 +134,9 @@ def markdown(table: pa.Table, *, experiment: str, attack: str) -> str:
         seeds += f", {row['flagged']} flagged" * bool(row["flagged"])
         place = [row["series"] or "-"] * has_series + [row["label"] or axis_number(row["x"])]
         lines.append([*place, *(seeds_interval(row, name) for name in shown), seeds])
+        if published:
+            value = published.get((row["series"], row["x"]))
+            lines[-1].append("-" if value is None else f"{value:.2f}")
     written = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
     return "".join(f"| {line} |\n" for line in written) if rows else ""
 

@@ -180,6 +180,8 @@ def mosaic_page(view: MosaicView, parts: Sequence[PageSection], monitor: Picture
         "made_tables": [table for table in tables if table is not None],
         "hosts": view.hosts if len(view.hosts) > MOST_TITLES else [],
         "facts": [(key, value) for key, value in mosaic_facts(view) if value],
+        "files": "All numbers of this page, and more, are in points.csv beside it; each figure "
+        "is a file in figures/, with its numbers as CSV.",
         "guide": guide(view),
         "flags": flag_sentences(view),
     }
