@@ -49,9 +49,19 @@ class Axis:
         if self.names:
             return self.keys.index((x, label)) + aside * min(0.2, 0.7 / max(1, lines))
         if self.is_log:
-            return x * (max(self.places) / min(self.places)) ** (0.006 * aside)
+            return x * (max(self.places) / min(self.places)) ** (
+                min(0.012, 0.1 / max(1, lines)) * aside
+            )
+        return x + self.step(lines) * aside
+
+    def step(self, lines: int) -> float:
+        """How far the points of neighbouring lines lie apart on an axis of numbers.
+
+        At most so far that the lines of a place stay within a third of the nearest gap.
+        """
         span = max(self.places, default=0.0) - min(self.places, default=0.0)
-        return x + 0.006 * span * aside
+        gaps = [after - before for before, after in pairwise(self.places)]
+        return min([0.015 * (span or 1.0), *(gap / 3 / max(1, lines) for gap in gaps)])
 
     def label(self, axes: Axes, words: str) -> None:
         """Write names or numbers, and what they are."""
