@@ -98,7 +98,7 @@ def condition_tables(context: Context, condition: Condition) -> ConditionTables:
 
 
 def curve_name(condition: Condition) -> str:
-    """Name the condition of one exact copy where the curve of a condition's points begins."""
+    """Name the condition of one exact copy where a condition's curve begins."""
     return condition_name(ExperimentPoint(condition=condition).curve)
 
 

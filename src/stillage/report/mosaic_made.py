@@ -91,7 +91,7 @@ def injection_words(view: MosaicView) -> str:
 
 
 def range_of_lost(view: MosaicView) -> str:
-    """Say between which shares trainings found their pieces again; empty where all are alike."""
+    """Say how shares of pieces found again differ by training; empty for alike."""
     shares = [100 * kept / of for kept, of in view.survived.values() if of]
     least, most = (f"{end(shares):.4g}" for end in (min, max))
     return f", {least} % to {most} % by training" if least != most else ""
@@ -153,8 +153,8 @@ def guide(view: MosaicView) -> list[tuple[str, str]]:
         ),
         (
             "rho",
-            f"The worth of one near-copy: (worth in exact copies − 1) / {divisor}. 1: as good as an "
-            "exact copy; 0: as if it were not there.",
+            f"The worth of one near-copy: (worth in exact copies − 1) / {divisor}. 1: as good as "
+            "an exact copy; 0: as if it were not there.",
         ),
         (
             "As published, isotonic",

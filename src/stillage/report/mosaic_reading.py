@@ -64,7 +64,7 @@ def is_sound(row: Row) -> bool:
 
 
 def reading(view: MosaicView, row: Row) -> PointReading:
-    """Read a point as published, or off the isotonic curve where that cannot be believed."""
+    """Read a point as published, or isotonically where that is not to be believed."""
     flags, published = set(row["flags"]), view.result(row, "rho")
     takes_isotonic = is_misread(row) and not math.isnan(row["rho_isotonic"])
     rho = view.result(row, "rho_isotonic") if takes_isotonic else published

@@ -157,7 +157,7 @@ def read_mosaic_view(run: Path, *, title: str, run_id: str = "") -> MosaicView:
     table = read_table(path)
     points = [without_nulls(row) for row in table.select(list(POINTS)).to_pylist()]
     curves = metadata(path, "conditions", {})
-    conditions = list(curves) or found_trainings(run)
+    conditions = listed_trainings(run)
     titles, documents = read_hosts(run / "books" / "books.parquet")
     return MosaicView(
         title=title,
@@ -267,14 +267,21 @@ def read_monitors(run: Path, conditions: Sequence[str]) -> Iterator[tuple[str, S
                 yield name, rows
 
 
-def found_trainings(run: Path) -> list[str]:
-    """Name the folders of trainings, for a run that does not list them."""
+def listed_trainings(run: Path) -> list[str]:
+    """Name the trainings of a run, those of its folders where it does not list them.
+
+    None where the folder holds no run of mosaic memory.
+    """
+    path = run / POINTS_FILE
+    if not path.is_file():
+        return []
     files = [*run.glob("*/scores.parquet"), *run.glob("*/ledger.parquet")]
-    return sorted({path.parent.name for path in files})
+    found = sorted({path.parent.name for path in files})
+    return list(metadata(path, "conditions", {})) or found
 
 
 def count_survivors(run: Path, conditions: Sequence[str]) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Count, by training, the injected pieces that were found again as they were, and all."""
+    """Count a training's injected pieces: those found again as they were, and all."""
     import pyarrow.parquet as pq
 
     for name in conditions:

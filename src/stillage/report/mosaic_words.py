@@ -96,7 +96,7 @@ def judged_curve(view: MosaicView, attack: str) -> list[Row]:
 
 
 def curve_flaw(view: MosaicView, attack: str) -> str:
-    """Say why the usual curve of exact copies carries no judgement; empty where it does.
+    """Say why the usual exact curve carries no judgement; empty where it does.
 
     Empty too where the run has no such curve: `open_questions` says so.
     """
@@ -121,7 +121,7 @@ def curve_flaw(view: MosaicView, attack: str) -> str:
 
 
 def point_flaw(view: MosaicView, row: Row) -> str:
-    """Say why a point says nothing, by the curve that it is read off; empty where it does."""
+    """Say why a point says nothing, by its own curve; empty where it does."""
     flaw = curve_flaw(view, row["attack"]) if view.is_usual(row) else ""
     return flaw or ("" if is_judged(row) else LEVEL_CURVE)
 
@@ -311,7 +311,7 @@ def key_number(label: str, row: Result, note: str, *, digits: int = 2) -> KeyNum
 
 
 def lost_words(view: MosaicView) -> str:
-    """Say what share of the injected pieces was lost, and in which trainings; empty for none."""
+    """Say what share of the injected pieces was lost; empty for none."""
     found = sum(kept for kept, _ in view.survived.values())
     total = sum(of for _, of in view.survived.values())
     if found == total:
