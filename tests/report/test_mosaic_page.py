@@ -21,7 +21,7 @@ from stillage.errors import DataError
 from stillage.functional.equivalence import FLAGS, exact_duplicate_equivalent
 from stillage.mosaic.table_columns import POINTS
 from stillage.report.mosaic_axis import Axis, axis_of
-from stillage.report.mosaic_figures import Drawing, drawing_of
+from stillage.report.mosaic_figures import Drawing, drawing_of, experiment_pictures
 from stillage.report.mosaic_made import (
     dose_words,
     flag_sentences,
@@ -273,6 +273,19 @@ def test_a_reading_that_stops_at_nothing_is_no_certainty() -> None:
     assert "nor from a whole copy (95 %: no upper limit; loss" in endless
 
 
+def test_less_than_every_exact_copy_is_not_worth_something() -> None:
+    """As published, an AUC below all of a curve that begins with a fall counts for many copies."""
+    phi = [0.62, 0.6, 0.59, 0.7, 0.8]
+    one = exact_duplicate_equivalent(phi, 0.572)
+    other = exact_duplicate_equivalent(phi, 0.572, smoothing="isotonic")
+    assert one.rho > 0.7 and other.rho == 0
+    flags = [*one.flags, *(f"isotonic_{name}" for name in other.flags)]
+    values = {"rho_isotonic": 0.0, "rho_isotonic_low": 0.0, "rho_isotonic_high": 0.4}
+    said, _ = headline_of(rho=one.rho, rho_low=0.0, rho_high=0.9, flags=flags, **values)
+    assert "falling_start" in flags and "less trace than one exact copy, and the isotonic" in said
+    assert "the published reading, 0.72, counts a falling curve as a rising one" in said
+
+
 def test_an_interval_from_nothing_to_a_copy_says_neither() -> None:
     said, _ = headline_of(rho=0.67, rho_low=0.0, rho_high=1.0)
     assert "0.67 of an exact copy, which cannot be told from nothing nor from a whole copy" in said
@@ -426,7 +439,7 @@ def test_published_values_lie_where_ours_do() -> None:
     told = (("a", 10.0, 0.2), ("b", 10.0, 0.1), ("b", 15.0, 0.05), ("GPT-4o", 10.0, 0.3))
     shown = Shown(name="extraction", title="", shows="recital", published=told)
     drawing = drawing_of(view_of(rows), shown, "bleu")
-    assert drawing.axis.names == ("a 10", "b 10", "b 15", "GPT-4o")
+    assert drawing.axis.names == ("a 10", "b 10", "b 15", "GPT-4o 10")
     assert [one.place for one in drawing.published] == list(drawing.axis.keys)
     assert not drawing_of(view_of(rows), shown, "edit_similarity").published
     numbers = [without_nulls({**row, "label": "", "series": ""}) for row in rows[:1]]
@@ -436,6 +449,13 @@ def test_published_values_lie_where_ours_do() -> None:
     numbers = [without_nulls({**row, "label": ""}) for row in rows]
     some = drawing_of(view_of(numbers), shown, "bleu")
     assert {one.series for one in some.published} == {"a", "b"}  # not GPT-4o, which has no line
+
+
+def test_published_series_that_the_run_lacks_can_be_told_apart() -> None:
+    told = (("n = 2", 0.1, 0.5), ("n = 2", 0.2, 0.3), ("n = 5", 0.1, 0.6))
+    view = view_of([point("shuffle", "loss", 0.1, 0.5, series="n = 4")])
+    (picture,) = experiment_pictures(view, Shown(name="shuffle", title="", published=told))
+    assert "published: n = 2" in picture.svg and "published: n = 5" in picture.svg
 
 
 def test_a_useless_interval_does_not_flatten_the_others() -> None:

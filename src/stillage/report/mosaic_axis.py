@@ -20,6 +20,7 @@ LINE = 62  # characters that fit below a figure
 FITS, GAP = 46, 2  # characters that fit beside each other, and between two names
 MOST_TICKS = 9  # places of a numeric axis that are all written
 LONGEST, LISTED = 40, 30  # characters of a name, and of one beside a figure
+ALONE = 0.2  # on both sides of an only place, where lines lie 0.015 apart
 Place = tuple[float, str]  # x and label of a point
 
 
@@ -80,6 +81,8 @@ class Axis:
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_minor_formatter(NullFormatter())
+        if len(self.places) == 1:  # several lines lie beside each other there
+            axes.set_xlim(self.places[0] - ALONE, self.places[0] + ALONE)
         is_few = len(self.places) <= MOST_TICKS
         if self.places and (is_few if self.is_log else is_spaced(self.places)):
             axes.set_xticks(self.places, [f"{x:g}" for x in self.places])

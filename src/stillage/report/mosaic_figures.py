@@ -139,7 +139,7 @@ def published_of(one: Shown, rows: Sequence[Row]) -> tuple[PublishedValue, ...]:
         if is_shared and named not in series_of_ours:
             continue  # a line of its own would only hide those that can be compared
         series = rows[0]["series"] if is_one else named
-        words = f"{named} {x:g}".strip() if theirs.count(named) > 1 or not named else named
+        words = f"{named} {x:g}".strip() if theirs.count(named) > 1 or x or not named else named
         label = ours.get((series, x), words if has_labels else "")
         found.append(PublishedValue(series=series, place=(x, label), value=value))
     return tuple(found)

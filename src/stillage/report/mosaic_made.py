@@ -119,7 +119,8 @@ def dose_words(view: MosaicView, one: Shown) -> str:
     if len(doses) < 2 or one.shows == "auc" or n < 2:
         return ""
     near = several(str(n - 1), "near-copy", "near-copies")
-    return f"Here N = {n}: the canary with {near}, read off 1 to {n} exact copies."
+    read_off = "" if one.shows == "recital" else f", read off 1 to {n} exact copies"
+    return f"Here N = {n}: the canary with {near}{read_off}."
 
 
 def guide(view: MosaicView) -> list[tuple[str, str]]:
@@ -127,14 +128,15 @@ def guide(view: MosaicView) -> list[tuple[str, str]]:
     doses = {one.copies or view.copies for one in view.experiments if one.shows != "auc"}
     dose = doses.pop() if len(doses) == 1 else 0
     full, near = (dose, dose - 1) if dose else ("N", "N − 1")
+    scanned = ", or a target of a corpus scan" if SCANNED_CANARIES in view.others else ""
     divisor = near if dose else "(N − 1)"
     each = "" if dose else " N is named in each section."
     copies = "near-copy" if near == 1 else "near-copies"
     return [
         (
             "Canary",
-            "A text that a model wrote for this test. Members stand in the training documents, "
-            "nonmembers nowhere.",
+            f"A text that a model wrote for this test{scanned}. Members stand in the training "
+            "documents, nonmembers nowhere.",
         ),
         (
             "Near-copy",

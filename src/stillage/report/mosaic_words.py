@@ -19,7 +19,7 @@ USUAL = 0.1  # share of a canary's tokens that is replaced in the headline
 MOST_KEYS = 3  # points of the header, besides the ends of the exact curve
 LONG = 32  # characters of a head that no column has room for
 NOT_NAMED = "no attack"
-LEVEL_CURVE = "their exact curve cannot be told from a level one"
+LEVEL_CURVE = "the exact curve cannot be told from a level one"
 
 
 def fixed_amount(number: float, digits: int = 2) -> str:
