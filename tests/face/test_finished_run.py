@@ -105,6 +105,25 @@ def test_scores_of_an_older_version_are_refused_in_three_lines(tmp_path: Path) -
     assert len(str(caught.value).splitlines()) == 3
 
 
+def test_a_run_of_mosaic_memory_gives_the_scores_of_its_trainings(tmp_path: Path) -> None:
+    for name, score in (("exact_01", 0.5), ("replace_2_n2", 0.7)):
+        row = {"canary": [3], "role": ["member"], "attack": ["loss"], "score": [score]}
+        write_table(tmp_path / name / "scores.parquet", pa.table(row))
+    told = {"conditions": '{"replace_2_n2": "exact_01", "exact_01": "exact_01"}'}
+    write_table(tmp_path / "mosaic" / "points.parquet", pa.table({"x": [1.0]}), told)
+    write_json(tmp_path / "config.yaml", {})
+    run = st.Run(tmp_path)
+    scores = run.scores()
+    assert list(scores.columns) == ["condition", "canary", "role", "attack", "score"]
+    assert dict(zip(scores["condition"], scores["score"], strict=True)) == {
+        "replace_2_n2": 0.7,
+        "exact_01": 0.5,
+    }
+    with pytest.raises(DataError, match="replace_2_n2; exact_01") as caught:
+        run.plot_roc()
+    assert len(str(caught.value).splitlines()) == 3
+
+
 def test_the_table_of_a_grid_says_whose_rows_they_are(tmp_path: Path) -> None:
     """The same value in every column but those that the sweep varies."""
     points = [

@@ -142,7 +142,7 @@ def test_rho_is_that_of_the_points_own_curve() -> None:
         assert (row["rho_low"], row["rho_high"]) == (one.rho.low, one.rho.high)
         iso = row["rho_isotonic"], row["rho_isotonic_low"], row["rho_isotonic_high"]
         assert iso == (one.rho_isotonic.value, one.rho_isotonic.low, one.rho_isotonic.high)
-        assert row["flags"] == [*one.flags, "missing_distances"]
+        assert row["flags"] == [*one.flags, "copies_lost", "missing_distances"]
 
 
 def test_a_student_is_read_off_its_own_curve() -> None:
@@ -167,6 +167,15 @@ def test_means_are_over_what_was_injected() -> None:
     mean = share_interval(np.repeat([0.5, 0.25], 6), 0.9)
     assert (row["bleu"], row["bleu_low"]) == pytest.approx((mean.value, mean.low))
     assert row["edit_similarity"] == pytest.approx(0.1)
+
+
+def test_copies_that_are_not_there_are_flagged_in_the_point_and_its_curve() -> None:
+    found = found_conditions()
+    whole = ledger().set_column(8, "survived", pa.array([True] * MEMBERS * N))
+    found[NEAR] = replace(found[NEAR], ledger=whole)
+    assert "copies_lost" not in compared(found)[0]["flags"]
+    found[EXACT[2]] = replace(found[EXACT[2]], ledger=ledger())
+    assert "copies_lost" in compared(found)[0]["flags"]
 
 
 def test_canaries_are_those_that_all_conditions_scored() -> None:

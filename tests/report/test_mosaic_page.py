@@ -18,21 +18,34 @@ from fixture_mosaic import ATTACKS, AUCS, RHO, point, points
 from scipy.stats import spearmanr
 
 from stillage.errors import DataError
-from stillage.functional.equivalence import FLAGS
+from stillage.functional.equivalence import FLAGS, exact_duplicate_equivalent
 from stillage.mosaic.table_columns import POINTS
 from stillage.report.mosaic_axis import Axis, axis_of
-from stillage.report.mosaic_figures import Drawing, drawing_of
-from stillage.report.mosaic_made import flag_sentences
+from stillage.report.mosaic_figures import Drawing, drawing_of, experiment_pictures
+from stillage.report.mosaic_made import (
+    dose_words,
+    flag_sentences,
+    guide,
+    injection_words,
+    other_canaries_words,
+)
 from stillage.report.mosaic_page import write_mosaic_report
-from stillage.report.mosaic_tables import experiment_tables, rho_correlation
+from stillage.report.mosaic_tables import experiment_tables, flags_cell, rho_correlation
 from stillage.report.mosaic_view import (
+    Canaries,
     MosaicView,
     Shown,
     read_mosaic_view,
     shown_experiments,
     without_nulls,
 )
-from stillage.report.mosaic_words import curve_flaw, mosaic_detail, mosaic_headline, open_questions
+from stillage.report.mosaic_words import (
+    curve_flaw,
+    header_keys,
+    mosaic_detail,
+    mosaic_headline,
+    open_questions,
+)
 from stillage.run.folder import read_table
 from stillage.run.results import read_results, write_results
 from stillage.types import Result
@@ -104,7 +117,9 @@ def test_sections_come_in_order_and_say_how_it_was_made(run: Path) -> None:
     assert "26 other texts were not kept" in said and "too like another 3" in said
     assert "As tokens, 5,491 of 5,500 injected pieces (99.84 %) were found again" in said
     assert "extrapolated " + html.unescape(FLAGS["extrapolated"]) in said
-    assert "worth nothing. Hollow: published (GPT-Neo 1.3B, ratio attack), for orientation." in said
+    assert "Hollow: published (GPT-Neo 1.3B, ratio attack), 10 copies, canaries of 100 tok" in said
+    assert "10 trainings were compared. The usual model: models/from_scratch_4x192." in said
+    assert "99.84 %) were found again token for token, 99.5 % to 100 % by training." in said
     assert "{" not in said
     assert "secret words of a canary" not in page_of(run)
 
@@ -212,6 +227,114 @@ def test_what_may_be_nothing_is_not_called_something() -> None:
     )
 
 
+def headline_of(**changed: object) -> tuple[str, str]:
+    """The headline and what stands beside it, where the only point is so changed."""
+    near = {**point("replacement", "loss", 10, 0.64), **changed}
+    view = view_of([*exact(lambda x: AUCS[int(x)])[:10], near])
+    return mosaic_headline(view), " ".join(mosaic_detail(view))
+
+
+def test_a_curve_that_falls_where_it_is_read_is_read_isotonically() -> None:
+    """Curve .60 at 1 copy, .92 at 4, .74 at 10; near-copies .93."""
+    phi = [0.6, 0.71, 0.82, 0.92, 0.89, 0.86, 0.83, 0.8, 0.77, 0.74]
+    one = exact_duplicate_equivalent(phi, 0.93)
+    other = exact_duplicate_equivalent(phi, 0.93, smoothing="isotonic")
+    assert one.rho > 1.5 and "falling_end" in one.flags and "flat_end" in other.flags
+    flags = [*one.flags, *(f"isotonic_{name}" for name in other.flags), "no_upper_limit"]
+    values = {"rho": one.rho, "rho_low": 0.4, "rho_high": 5.0, "copies": one.copies}
+    values |= {"rho_isotonic": 1.0, "rho_isotonic_low": 0.3, "rho_isotonic_high": None}
+    said, beside = headline_of(**values, flags=flags)
+    assert "is worth 1.00 of an exact copy or more by the isotonic curve (95 %: 0.30 or" in said
+    assert f"the published reading, {one.rho:.2f}, counts a falling curve as a rising one" in said
+    assert f"As published: {one.rho:.2f} (" in beside and "leave the trace of" not in beside
+    near = {**point("replacement", "loss", 10, 0.64), **values, "flags": flags}
+    view = view_of([*exact(lambda x: AUCS[int(x)])[:10], near])
+    assert [key.value for key in header_keys(view)][2:] == ["1.00"]
+
+
+def test_readings_that_do_not_meet_are_said() -> None:
+    apart = {"rho_isotonic": 0.2, "rho_isotonic_low": 0.1, "rho_isotonic_high": 0.3}
+    said, _ = headline_of(**apart)
+    assert "worth 0.20 of an exact copy by the isotonic curve (95 %: 0.10 to 0.30;" in said
+    assert said.endswith("the published reading, 0.64, lies outside its limits")
+    assert "isotonic" not in headline_of(**(apart | {"rho_isotonic_high": 0.56}))[0]
+
+
+def test_a_reading_that_stops_at_nothing_is_no_certainty() -> None:
+    none = dict.fromkeys(("rho", "rho_low", "rho_high"), 0.0) | {"copies": 1.0, "auc": 0.1}
+    none |= dict.fromkeys(("rho_isotonic", "rho_isotonic_low", "rho_isotonic_high"), 0.0)
+    said, beside = headline_of(**none, flags=["clamped"])
+    assert "is worth less than can be measured: a canary with its near-copies leaves less" in said
+    assert "than one exact copy, and the published procedure stops at 0 (loss attack" in said
+    assert "0.00 to 0.00" not in said and "leave the trace" not in beside
+    some = headline_of(**(none | {"rho_high": 0.3}), flags=["clamped"])[0]
+    assert "stops at 0 (95 %: up to 0.30; loss attack" in some
+    endless = headline_of(**(none | {"rho_high": None}), flags=["clamped"])[0]
+    assert "nor from a whole copy (95 %: no upper limit; loss" in endless
+
+
+def test_less_than_every_exact_copy_is_not_worth_something() -> None:
+    """As published, an AUC below all of a curve that begins with a fall counts for many copies."""
+    phi = [0.62, 0.6, 0.59, 0.7, 0.8]
+    one = exact_duplicate_equivalent(phi, 0.572)
+    other = exact_duplicate_equivalent(phi, 0.572, smoothing="isotonic")
+    assert one.rho > 0.7 and other.rho == 0
+    flags = [*one.flags, *(f"isotonic_{name}" for name in other.flags)]
+    values = {"rho_isotonic": 0.0, "rho_isotonic_low": 0.0, "rho_isotonic_high": 0.4}
+    said, _ = headline_of(rho=one.rho, rho_low=0.0, rho_high=0.9, flags=flags, **values)
+    assert "falling_start" in flags and "less trace than one exact copy, and the isotonic" in said
+    assert "the published reading, 0.72, counts a falling curve as a rising one" in said
+
+
+def test_an_interval_from_nothing_to_a_copy_says_neither() -> None:
+    said, _ = headline_of(rho=0.67, rho_low=0.0, rho_high=1.0)
+    assert "0.67 of an exact copy, which cannot be told from nothing nor from a whole copy" in said
+    assert "nor from a whole" not in headline_of(rho=0.67, rho_low=0.0, rho_high=0.9)[0]
+
+
+def test_points_are_judged_by_their_own_curve() -> None:
+    """The usual curve is level, that of another learning rate is good."""
+    rows = exact(lambda x: 0.5 + 0.001 * x)
+    told = [*fixture_mosaic.experiments(), {"name": "rates", "title": "Rates", "copies": 2}]
+    rows += [point("rates", "loss", 10, 0.5, series="0.004", condition="near_lr0.004")]
+    usual = view_of(rows, told)
+    assert mosaic_headline(usual).startswith("What near-copies are worth cannot be judged")
+    view = replace(usual, curves={"near_lr0.004": "exact_01_lr0.004"})
+    assert mosaic_headline(view).startswith("A near-copy (Rates: 0.004, point 10) is worth 0.50")
+    assert (
+        "Other models, settings and students have a curve of their own." in mosaic_detail(view)[0]
+    )
+    rates, shuffle = (
+        next(one for one in view.experiments if one.name == name) for name in ("rates", "shuffle")
+    )
+    assert not experiment_tables(view, rates)[0].note
+    assert "These numbers say nothing: exact" in experiment_tables(view, shuffle)[0].note
+    assert "1 near-copy leave the trace" in " ".join(mosaic_detail(view))
+    assert dose_words(
+        view, rates
+    ) == "Here N = 2: the canary with 1 near-copy, read off 1 to 2 " + ("exact copies.")
+    assert "(worth in exact copies − 1) / N − 1" not in str(guide(view))
+    assert "N is named in each section" in dict(guide(view))["Near-copy"]
+
+
+def test_lost_copies_and_other_canaries_are_said() -> None:
+    lost = {"exact_01": (59, 100), "exact_02": (198, 200)}
+    scan = Canaries(perplexity={"member": [1] * 5, "nonmember": [1] * 4}, lengths=(30, 30))
+    view = replace(view_of(points()), survived=lost, others={"canaries_scan": scan})
+    assert "257 of 300 injected pieces (85.67 %)" in injection_words(view)
+    assert "59 % to 99 % by training" in injection_words(view)
+    assert any(
+        "43 of 300 injected pieces (14.3 %, from 1 % to 41 % " in s for s in open_questions(view)
+    )
+    (said,) = other_canaries_words(view)
+    assert "5 members and 4 nonmembers, targets of a corpus scan" in said and "30 tokens" in said
+
+
+def test_the_flags_that_matter_come_first_and_none_is_left_out() -> None:
+    cell = flags_cell(["extrapolated", "pooled", "flat_end", "saturated", "copies_lost"])
+    assert cell.text == "copies lost; extrapolated; pooled" and cell.small == "flat end; saturated"
+
+
 def test_a_curve_that_is_not_there_is_an_open_question() -> None:
     rows = [row for row in points() if row["experiment"] != "exact_copies"]
     told = [one for one in fixture_mosaic.experiments() if one["name"] != "exact_copies"]
@@ -305,7 +428,9 @@ def test_the_axis_fits_what_lies_on_it() -> None:
     assert named.names == ("top", "top") and named.place(0, "top", 0, 1) == 1
     assert axis([0, 1], label="any token of the vocabulary").is_list and not named.is_list
     lines = [axis([10, 20]).place(10, "", at, 3) for at in range(3)]
-    assert lines[1] == 10 and lines[0] < 10 < lines[2] < 10.1
+    assert lines[1] == 10 and lines[0] < 10 < lines[2] < 10.2
+    alone = [axis([2]).place(2, "", at, 3) for at in range(3)]
+    assert alone[1] == 2 and alone[0] < 2 < alone[2], "else they hide each other"
 
 
 def test_published_values_lie_where_ours_do() -> None:
@@ -314,13 +439,23 @@ def test_published_values_lie_where_ours_do() -> None:
     told = (("a", 10.0, 0.2), ("b", 10.0, 0.1), ("b", 15.0, 0.05), ("GPT-4o", 10.0, 0.3))
     shown = Shown(name="extraction", title="", shows="recital", published=told)
     drawing = drawing_of(view_of(rows), shown, "bleu")
-    assert drawing.axis.names == ("a 10", "b 10", "b 15", "GPT-4o")
+    assert drawing.axis.names == ("a 10", "b 10", "b 15", "GPT-4o 10")
     assert [one.place for one in drawing.published] == list(drawing.axis.keys)
     assert not drawing_of(view_of(rows), shown, "edit_similarity").published
     numbers = [without_nulls({**row, "label": "", "series": ""}) for row in rows[:1]]
     bare = drawing_of(view_of(numbers), replace(shown, published=told[1:3]), "bleu")
     assert [one.place for one in bare.published] == [(10, ""), (15, "")] and not bare.axis.names
     assert {one.series for one in bare.published} == {""}  # the only line of both
+    numbers = [without_nulls({**row, "label": ""}) for row in rows]
+    some = drawing_of(view_of(numbers), shown, "bleu")
+    assert {one.series for one in some.published} == {"a", "b"}  # not GPT-4o, which has no line
+
+
+def test_published_series_that_the_run_lacks_can_be_told_apart() -> None:
+    told = (("n = 2", 0.1, 0.5), ("n = 2", 0.2, 0.3), ("n = 5", 0.1, 0.6))
+    view = view_of([point("shuffle", "loss", 0.1, 0.5, series="n = 4")])
+    (picture,) = experiment_pictures(view, Shown(name="shuffle", title="", published=told))
+    assert "published: n = 2" in picture.svg and "published: n = 5" in picture.svg
 
 
 def test_a_useless_interval_does_not_flatten_the_others() -> None:

@@ -19,7 +19,7 @@ from stillage.experiment.mosaic_settings import (
     variations_name,
 )
 from stillage.mosaic.asked import asked_experiments, conditions_of, teacher_condition
-from stillage.mosaic.condition import Arm, Condition, MosaicExperiment
+from stillage.mosaic.condition import Arm, Condition, ExperimentPoint, MosaicExperiment
 from stillage.mosaic.measured_worth import measured_worth
 from stillage.mosaic.names import condition_name
 from stillage.run.folder import read_table, write_json, write_with_metadata
@@ -60,6 +60,7 @@ def do_compare(context: Context, folder: Path) -> None:
     about = {
         "experiments": json.dumps([experiment_facts(one.experiment, one.copies) for one in asked]),
         "run": json.dumps(run_facts(context)),
+        "conditions": json.dumps({condition_name(one): curve_name(one) for one in found}),
     }
     base = replace(base_result(context, MOSAIC), level=config.audit.level)
     table = pa.concat_tables(tables).replace_schema_metadata(about)
@@ -94,6 +95,11 @@ def condition_tables(context: Context, condition: Condition) -> ConditionTables:
         ledger=read_table(run / taught / LEDGER_FILE),
         variations=variations,
     )
+
+
+def curve_name(condition: Condition) -> str:
+    """Name the condition of one exact copy where a condition's curve begins."""
+    return condition_name(ExperimentPoint(condition=condition).curve)
 
 
 def experiment_facts(experiment: MosaicExperiment, copies: int) -> dict[str, Any]:

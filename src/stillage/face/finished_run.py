@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.errors import CapabilityError, DataError, did_you_mean
+from stillage.errors import CapabilityError, DataError, did_you_mean, listed
 from stillage.face.python_names import with_python_names
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "scores": ("audit/scores.parquet",),
 }
 """Table -> where it may lie: a sweep's results, or those of a run's report."""
+SCORES_FILE = "scores.parquet"  # of each training of a run of mosaic memory
 
 
 class Run:
@@ -54,8 +55,16 @@ class Run:
         return frame(made_table(self.folder, "results"))
 
     def scores(self) -> pd.DataFrame:
-        """Return what each attack says of each record about each model, a row each."""
-        return frame(made_table(self.folder, "scores"))
+        """Return what each attack says of each record about each model, a row each.
+
+        Of a run of mosaic memory: condition (the training), canary, role, attack, score.
+        """
+        trainings = trainings_of(self.folder)
+        return frame(
+            mosaic_scores(self.folder, trainings)
+            if trainings
+            else made_table(self.folder, "scores")
+        )
 
     def metrics(self, model: str = "student") -> pd.DataFrame:
         """Return what a training wrote down on its way: step, loss, learning rate, ..."""
@@ -91,10 +100,11 @@ class Run:
         """Draw the ROC curve of every model under one attack.
 
         attack: empty: the first that was asked for. The figure belongs to the caller:
-        figure.savefig("roc.png").
+        figure.savefig("roc.png"). DataError for a run of mosaic memory, which has no one model.
         """
         from matplotlib.figure import Figure
 
+        refuse_mosaic(self.folder)
         curves = roc_curves(self, attack)
         figure = Figure(figsize=(5, 5), layout="constrained")
         axes = figure.subplots()
@@ -147,6 +157,36 @@ def frame(table: pa.Table) -> pd.DataFrame:
             str(error),
             "pip install 'stillage[pandas]', or read the Parquet files of the run folder.",
         ) from error
+
+
+def trainings_of(folder: Path) -> list[str]:
+    """Name the trainings of a mosaic run that have scores; none for other runs."""
+    from stillage.report.mosaic_view import listed_trainings
+
+    return [name for name in listed_trainings(folder) if (folder / name / SCORES_FILE).is_file()]
+
+
+def mosaic_scores(folder: Path, trainings: Sequence[str]) -> pa.Table:
+    """Read the scores of canaries under each training, its name in front."""
+    import pyarrow as pa
+
+    from stillage.run.folder import read_table
+
+    tables = []
+    for name in trainings:
+        table = read_table(folder / name / SCORES_FILE).replace_schema_metadata(None)
+        tables.append(table.add_column(0, "condition", pa.array([name] * table.num_rows)))
+    return pa.concat_tables(tables)
+
+
+def refuse_mosaic(folder: Path) -> None:
+    """Raise DataError for a mosaic run: its models are many, and have no one curve."""
+    if trainings := trainings_of(folder):
+        raise DataError(
+            f"{folder} is a run of mosaic memory: its ROC curves are not drawn.",
+            f"trainings with scores: {listed(trainings, 4)}",
+            "Take scores(), a row for each condition, canary and attack; AUCs are in results().",
+        )
 
 
 def made_table(folder: Path, what: str) -> pa.Table:

@@ -45,9 +45,12 @@ FLAGS = {
     "nothing.",
     "no_upper_limit": "The curve is level at its end in so many draws of canaries that rho has no "
     "upper limit.",
-    "saturated": "Hardly a pair of canaries is ranked wrong; the limits of rho cover less than "
-    "they say: in simulation as little as 88 %, for 95.",
+    "saturated": "Too few canaries for an AUC so high: those that are ranked wrong amount to fewer "
+    "than 1.5 of the members or nonmembers, and the limits of rho cover less than they say: in "
+    "simulation as little as 88 %, for 95.",
     "no_curve": "Its curve of exact copies was not trained as a whole: no rho.",
+    "copies_lost": "Some copies of it or of its exact curve are not in the documents token for "
+    "token: rho compares other doses than are named.",
     "some_members": "Members that its documents do not hold are left out, of its curve too.",
     "missing_scores": "Canaries without a score under a condition that is compared are left out.",
     "missing_answers": "Canaries without a recital are left out of its means.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,12 @@ from stillage.functional.delong import auc_interval
 from stillage.functional.equivalence import FLAGS
 from stillage.functional.equivalence_intervals import EquivalenceIntervals, rho_intervals
 from stillage.mosaic.condition import Condition, ExperimentPoint
-from stillage.mosaic.condition_means import ConditionTables, condition_means, held_canaries
+from stillage.mosaic.condition_means import (
+    ConditionTables,
+    condition_means,
+    has_lost_copies,
+    held_canaries,
+)
 from stillage.mosaic.table_columns import POINTS, table_schema
 from stillage.run.results import measured_row
 from stillage.types import Array, Result
@@ -80,8 +85,9 @@ def compare_points(
     import pyarrow as pa
 
     scores = _scores_of(found)
+    lossy = {condition for condition, tables in found.items() if has_lost_copies(tables)}
     compared = [
-        _compared(point, attack, found[point.condition], scores, copies)
+        _compared(point, attack, found[point.condition], scores, lossy, copies)
         for point in points
         for condition, attack in scores
         if condition == point.condition
@@ -177,6 +183,7 @@ def _compared(
     attack: str,
     tables: ConditionTables,
     scores: Mapping[tuple[Condition, str], Mapping[int, float]],
+    lossy: Collection[Condition],
     copies: int,
 ) -> Compared:
     """Choose the canaries that a point and its curve have in common."""
@@ -186,6 +193,8 @@ def _compared(
         curve = []
     elif any(one not in scores for one in curve):
         curve, flags = [], ["no_curve"]
+    is_lossy = any(one in lossy for one in (point.condition, *(one for one, _ in curve)))
+    flags += ["copies_lost"] * is_lossy
     own = scores[point.condition, attack]
     asked = dict(
         zip(*(tables.scores[name].to_pylist() for name in ("canary", "role")), strict=True)

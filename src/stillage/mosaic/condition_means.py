@@ -45,6 +45,11 @@ def held_canaries(tables: ConditionTables) -> set[int] | None:
     return None if tables.ledger is None else set(tables.ledger["canary"].to_pylist())
 
 
+def has_lost_copies(tables: ConditionTables) -> bool:
+    """Tell whether an injected piece is not in the documents token for token."""
+    return tables.ledger is not None and not all(tables.ledger["survived"].to_pylist())
+
+
 def condition_means(
     condition: Condition, tables: ConditionTables, canaries: Array, level: float
 ) -> tuple[dict[str, float], tuple[str, ...]]:

@@ -20,6 +20,7 @@ LINE = 62  # characters that fit below a figure
 FITS, GAP = 46, 2  # characters that fit beside each other, and between two names
 MOST_TICKS = 9  # places of a numeric axis that are all written
 LONGEST, LISTED = 40, 30  # characters of a name, and of one beside a figure
+ALONE = 0.2  # on both sides of an only place, where lines lie 0.015 apart
 Place = tuple[float, str]  # x and label of a point
 
 
@@ -49,9 +50,19 @@ class Axis:
         if self.names:
             return self.keys.index((x, label)) + aside * min(0.2, 0.7 / max(1, lines))
         if self.is_log:
-            return x * (max(self.places) / min(self.places)) ** (0.006 * aside)
+            return x * (max(self.places) / min(self.places)) ** (
+                min(0.012, 0.1 / max(1, lines)) * aside
+            )
+        return x + self.step(lines) * aside
+
+    def step(self, lines: int) -> float:
+        """How far the points of neighbouring lines lie apart on an axis of numbers.
+
+        At most so far that the lines of a place stay within a third of the nearest gap.
+        """
         span = max(self.places, default=0.0) - min(self.places, default=0.0)
-        return x + 0.006 * span * aside
+        gaps = [after - before for before, after in pairwise(self.places)]
+        return min([0.015 * (span or 1.0), *(gap / 3 / max(1, lines) for gap in gaps)])
 
     def label(self, axes: Axes, words: str) -> None:
         """Write names or numbers, and what they are."""
@@ -70,6 +81,8 @@ class Axis:
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_minor_formatter(NullFormatter())
+        if len(self.places) == 1:  # several lines lie beside each other there
+            axes.set_xlim(self.places[0] - ALONE, self.places[0] + ALONE)
         is_few = len(self.places) <= MOST_TICKS
         if self.places and (is_few if self.is_log else is_spaced(self.places)):
             axes.set_xticks(self.places, [f"{x:g}" for x in self.places])

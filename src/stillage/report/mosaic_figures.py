@@ -12,11 +12,11 @@ import numpy as np
 from stillage.report.canvas import Picture, arms, canvas, file_name, render, settings
 from stillage.report.corpus_figures import STYLES
 from stillage.report.mosaic_axis import Axis, Place, axis_of, shown
+from stillage.report.mosaic_reading import is_sound
 from stillage.report.mosaic_tables import pairs, rho_correlation
 from stillage.report.mosaic_view import DISTANCES, MosaicView, Row, Shown
 from stillage.report.mosaic_words import (
     at_place,
-    is_judged,
 )
 from stillage.report.svg import INK
 from stillage.report.wording import interval
@@ -32,6 +32,9 @@ MOST_NAMED = 12  # lines of a legend
 WORTH = (-0.25, 1.5)  # no axis of rho goes beyond; a useless interval would flatten all others
 COLUMNS = ("series", "x", "label")
 PUBLISHED = "published (GPT-Neo 1.3B, ratio attack)"
+PUBLISHED_RECITAL = "published (GPT-Neo, 10 copies)"
+OTHER_MARKERS = ("d", "v", "s", "p", "h", "^")
+"""Of published series that the run does not have, one after the other."""
 METRICS = {
     "rho": "worth of a near-copy, in exact copies (rho)",
     "auc": "membership AUC",
@@ -123,15 +126,20 @@ def drawing_of(view: MosaicView, one: Shown, metric: str) -> Drawing:
 def published_of(one: Shown, rows: Sequence[Row]) -> tuple[PublishedValue, ...]:
     """Find the place of each published value: that of our point of its series and x.
 
-    Where labels name places and no point is there, one of its own, named by series and x.
+    Where labels name places and no point is there, one of its own, named by series and x. On an
+    axis of numbers, series that the run lacks are left out where it has others of those published.
     """
     ours = {(row["series"], row["x"]): row["label"] for row in rows}
     theirs = [series for series, _, _ in one.published]
-    is_one = len({row["series"] for row in rows}) == len(set(theirs)) == 1
+    series_of_ours = {row["series"] for row in rows}
+    is_one = len(series_of_ours) == len(set(theirs)) == 1
+    is_shared = not any(ours.values()) and not series_of_ours.isdisjoint(theirs)
     has_labels, found = any(ours.values()), list[PublishedValue]()
     for named, x, value in one.published:
+        if is_shared and named not in series_of_ours:
+            continue  # a line of its own would only hide those that can be compared
         series = rows[0]["series"] if is_one else named
-        words = f"{named} {x:g}".strip() if theirs.count(named) > 1 or not named else named
+        words = f"{named} {x:g}".strip() if theirs.count(named) > 1 or x or not named else named
         label = ours.get((series, x), words if has_labels else "")
         found.append(PublishedValue(series=series, place=(x, label), value=value))
     return tuple(found)
@@ -206,8 +214,8 @@ def draw_line(
     colour, style, marker = styles(at)
     axis, lines = drawing.axis, len(drawing.lines)
     look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "elinewidth": 1.1}
-    for is_sound in (True, False):
-        own = [(row, value) for row, value in line if is_judged(row) == is_sound]
+    for is_clear in (True, False):
+        own = [(row, value) for row, value in line if is_sound(row) == is_clear]
         if not own:
             continue
         places = [axis.place(row["x"], row["label"], at, lines) for row, _ in own]
@@ -218,9 +226,9 @@ def draw_line(
             told["y"],
             xerr=reach if axis.is_list else None,
             yerr=None if axis.is_list else reach,
-            linestyle=style if is_sound and not axis.names else "none",
+            linestyle=style if is_clear and not axis.names else "none",
             linewidth=1.6,
-            alpha=1 if is_sound else 0.35,
+            alpha=1 if is_clear else 0.35,
             label=label,
             **look,
         )
@@ -229,11 +237,17 @@ def draw_line(
 
 def mark_published(axes: Axes, drawing: Drawing) -> None:
     """Mark published values, hollow and faint, in the colour of their series."""
-    own, label = list(drawing.lines), PUBLISHED
-    for series in dict.fromkeys(told.series for told in drawing.published):
+    own = list(drawing.lines)
+    label = PUBLISHED if drawing.metric == "rho" else PUBLISHED_RECITAL
+    found = dict.fromkeys(told.series for told in drawing.published)
+    strange = [] if drawing.axis.names else [series for series in found if series not in own]
+    for series in found:
         is_ours = series in own
         colour, _, marker = styles(own.index(series)) if is_ours else (INK, "-", "d")
+        if series in strange:
+            marker = OTHER_MARKERS[strange.index(series) % len(OTHER_MARKERS)]
         at = own.index(series) if is_ours else (len(own) - 1) / 2
+        named = f"published: {shown(series)}" if len(strange) > 1 else label
         points = [told for told in drawing.published if told.series == series]
         places = [drawing.axis.place(*told.place, at, len(own)) for told in points]
         turned = drawing.turned(places, [told.value for told in points])
@@ -246,7 +260,7 @@ def mark_published(axes: Axes, drawing: Drawing) -> None:
             markersize=7.5,
             markerfacecolor="none",
             alpha=0.55,
-            label=label,
+            label=named,
         )
         label = "_"  # one entry in the legend
 
@@ -254,7 +268,7 @@ def mark_published(axes: Axes, drawing: Drawing) -> None:
 def legend(axes: Axes, *, ncols: int = 2, whole_width: bool = False) -> None:
     """Name the lines above the axes, or above the whole figure."""
     handles, names = axes.get_legend_handles_labels()
-    last = [name in (PUBLISHED, "chance") for name in names]
+    last = [name.startswith("published") or name == "chance" for name in names]
     order = sorted(range(len(names)), key=last.__getitem__)  # what was measured comes first
     wide = any(len(name) > 40 for name in names) or (len(names) == 2 and max(map(len, names)) > 36)
     handles, names = [handles[at] for at in order], [names[at] for at in order]

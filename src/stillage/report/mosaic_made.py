@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stillage.functional.equivalence import FLAGS
-from stillage.report.mosaic_view import MosaicView
+from stillage.report.corpus_words import several
+from stillage.report.mosaic_view import USUAL_CURVE, MosaicView, Shown
 from stillage.report.mosaic_words import flag_name, level_percent
+
+SCANNED_CANARIES = "canaries_scan"  # folder of the canaries that a scan named
 
 
 def flag_sentences(view: MosaicView) -> list[tuple[str, str]]:
@@ -54,44 +57,91 @@ def canary_words(view: MosaicView) -> str:
     )
 
 
+def other_canaries_words(view: MosaicView) -> list[str]:
+    """Say which canaries stand in for the usual ones in some trainings."""
+    said = []
+    for name, other in view.others.items():
+        members, nonmembers = (
+            len(other.perplexity.get(role, ())) for role in ("member", "nonmember")
+        )
+        least, most = other.lengths
+        length = f"{least} tokens" if least == most else f"{least} to {most} tokens"
+        is_scan = name == SCANNED_CANARIES
+        kind = "targets of a corpus scan, which no model wrote" if is_scan else "texts"
+        said.append(
+            f"Some trainings have canaries of their own ({name}): {members:,} members and "
+            f"{nonmembers:,} nonmembers, {kind}, of {length}. What is said of perplexity is not "
+            "of these."
+        )
+    return said
+
+
 def injection_words(view: MosaicView) -> str:
     """Say how copies were injected, and how many of them are there token for token."""
-    found, total = view.survived
+    found = sum(kept for kept, _ in view.survived.values())
+    total = sum(of for _, of in view.survived.values())
     how = {"tokens": "As tokens", "text": "As text between spaces"}.get(
         str(view.about.get("inject", "")), ""
     )
     if not total:
         return f"{how}: how many copies survived is not recorded." if how else ""
-    share = f"{100 * found / total:.4g} %"
-    said = f"{found:,} of {total:,} injected pieces ({share}) were found again token for token"
+    said = f"{found:,} of {total:,} injected pieces ({100 * found / total:.4g} %) were found again "
+    said += f"token for token{range_of_lost(view)}"
     return f"{how}, {said}." if how else f"{said}."
+
+
+def range_of_lost(view: MosaicView) -> str:
+    """Say how shares of pieces found again differ by training; empty for alike."""
+    shares = [100 * kept / of for kept, of in view.survived.values() if of]
+    least, most = (f"{end(shares):.4g}" for end in (min, max))
+    return f", {least} % to {most} % by training" if least != most else ""
 
 
 def training_words(view: MosaicView) -> str:
     """Say how many trainings there were, and how their numbers were drawn again."""
-    conditions = {row["condition"] for row in view.points if row["condition"]}
-    trainings = f"{len(conditions)} training{'s' * (len(conditions) != 1)}"
+    trainings = set(view.trainings) or {row["condition"] for row in view.points} - {""}
+    if not trainings:
+        return ""
+    count = several(f"{len(trainings):,}", "training was", "trainings were")
     draws = view.about.get("resamples")
     again = f" Intervals: {draws:,} draws of canaries." if isinstance(draws, int) else ""
     model = view.about.get("model")
-    of = f" of {model}" if isinstance(model, str) and model else ""
-    return f"{trainings}{of} were compared.{again}" if conditions else ""
+    of = f" The usual model: {model}." if isinstance(model, str) and model else ""
+    apart = sum(curve != USUAL_CURVE for curve in view.curves.values())
+    other = f"; {apart:,} of them of other models, settings, canaries or students" if apart else ""
+    return f"{count} compared{other}.{of}{again}"
+
+
+def dose_words(view: MosaicView, one: Shown) -> str:
+    """Say what N is in a section, where sections differ; empty where all have one N."""
+    doses = {other.copies or view.copies for other in view.experiments if other.shows != "auc"}
+    n = one.copies or view.copies
+    if len(doses) < 2 or one.shows == "auc" or n < 2:
+        return ""
+    near = several(str(n - 1), "near-copy", "near-copies")
+    read_off = "" if one.shows == "recital" else f", read off 1 to {n} exact copies"
+    return f"Here N = {n}: the canary with {near}{read_off}."
 
 
 def guide(view: MosaicView) -> list[tuple[str, str]]:
     """Explain the words of the page."""
-    full = view.copies or "N"
-    near = view.copies - 1 if view.copies else "N − 1"
+    doses = {one.copies or view.copies for one in view.experiments if one.shows != "auc"}
+    dose = doses.pop() if len(doses) == 1 else 0
+    full, near = (dose, dose - 1) if dose else ("N", "N − 1")
+    scanned = ", or a target of a corpus scan" if SCANNED_CANARIES in view.others else ""
+    divisor = near if dose else "(N − 1)"
+    each = "" if dose else " N is named in each section."
+    copies = "near-copy" if near == 1 else "near-copies"
     return [
         (
             "Canary",
-            "A text that a model wrote for this test. Members stand in the training documents, "
-            "nonmembers nowhere.",
+            f"A text that a model wrote for this test{scanned}. Members stand in the training "
+            "documents, nonmembers nowhere.",
         ),
         (
             "Near-copy",
             f"A canary changed in some way. A training holds the canary once and {near} "
-            f"near-copies of it; it is compared with trainings on 1 to {full} exact copies.",
+            f"{copies} of it; it is compared with trainings on 1 to {full} exact copies.{each}",
         ),
         (
             "Membership AUC",
@@ -105,8 +155,8 @@ def guide(view: MosaicView) -> list[tuple[str, str]]:
         ),
         (
             "rho",
-            f"The worth of one near-copy: (worth in exact copies − 1) / {near}. 1: as good as an "
-            "exact copy; 0: as if it were not there.",
+            f"The worth of one near-copy: (worth in exact copies − 1) / {divisor}. 1: as good as "
+            "an exact copy; 0: as if it were not there.",
         ),
         (
             "As published, isotonic",

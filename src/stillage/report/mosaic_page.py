@@ -14,17 +14,21 @@ from stillage.report.html import flatten, rendered, typeset
 from stillage.report.mosaic_curves import exact_pictures, monitor_picture
 from stillage.report.mosaic_figures import (
     PUBLISHED,
+    PUBLISHED_RECITAL,
     drawing_of,
     experiment_pictures,
 )
 from stillage.report.mosaic_made import (
     canary_words,
     document_words,
+    dose_words,
     flag_sentences,
     guide,
     injection_words,
+    other_canaries_words,
     training_words,
 )
+from stillage.report.mosaic_reading import is_sound
 from stillage.report.mosaic_tables import (
     exact_table,
     experiment_tables,
@@ -35,16 +39,17 @@ from stillage.report.mosaic_view import MosaicView, Shown, read_mosaic_view
 from stillage.report.mosaic_words import (
     attack_words,
     header_keys,
-    is_judged,
     level_percent,
     mosaic_detail,
     mosaic_headline,
     open_questions,
 )
+from stillage.report.wording import joined
 from stillage.run.folder import write_text
 from stillage.run.results import read_results, write_results
 
 FOLDER = "report"
+OF_CANARIES = "canaries of 100 tokens, for orientation"
 MOST_TITLES = 6  # titles in a sentence; more are in a list
 
 
@@ -127,7 +132,7 @@ def experiment_part(view: MosaicView, one: Shown) -> PageSection:
         tables=tables[:1],
         more=tables[1:],
         summary="Point by point" if one.shows == "distance" else folded,
-        note=one.note,
+        note=joined(dose_words(view, one), one.note),
     )
 
 
@@ -137,10 +142,12 @@ def figure_caption(view: MosaicView, one: Shown) -> str:
         return (
             f"What a near-copy is worth against its mean distance to the canary, "
             f"{attack_words(view.attack)}; a mark a point, bars: {level_percent(view)} intervals."
+            f"{beyond_words(drawing_of(view, one, 'rho').beyond)}"
         )
-    hollow = f" Hollow: {PUBLISHED}, for orientation." if one.published else ""
     if one.shows == "recital":
+        hollow = f" Hollow: {PUBLISHED_RECITAL}, {OF_CANARIES}." if one.published else ""
         return f"Bars: {level_percent(view)} intervals.{hollow}"
+    hollow = f" Hollow: {PUBLISHED}, {of_published(one)}." if one.published else ""
     if one.shows == "auc":
         return f"Bars: {level_percent(view)} intervals."
     drawing = drawing_of(view, one, "rho")
@@ -148,12 +155,25 @@ def figure_caption(view: MosaicView, one: Shown) -> str:
         f"{attack_words(view.attack).capitalize()}; bars: {level_percent(view)} intervals. "
         f"1: worth an exact copy; 0: worth nothing.{hollow}"
     )
-    if not all(is_judged(row) for line in drawing.lines.values() for row, _ in line):
-        said += " Faint: says nothing, as its exact curve cannot be told from a level one."
-    if drawing.beyond:
-        reach = "reaches" if drawing.beyond == 1 else "reach"
-        said += f" {drawing.beyond} of the points {reach} beyond the figure; see the table."
-    return said
+    if not all(is_sound(row) for line in drawing.lines.values() for row, _ in line):
+        said += (
+            " Faint: says nothing, as its exact curve cannot be told from a level one, or falls "
+            "where it is read."
+        )
+    return said + beyond_words(drawing.beyond)
+
+
+def of_published(one: Shown) -> str:
+    """Say of which canaries and doses published values are."""
+    return OF_CANARIES if one.name == "scanned" else f"10 copies, {OF_CANARIES}"
+
+
+def beyond_words(count: int) -> str:
+    """Say how many points of a figure it cuts; empty for none."""
+    if not count:
+        return ""
+    reach = "reaches" if count == 1 else "reach"
+    return f" {count} of the points {reach} beyond the figure; see the table."
 
 
 def mosaic_page(view: MosaicView, parts: Sequence[PageSection], monitor: Picture | None) -> str:
@@ -163,7 +183,8 @@ def mosaic_page(view: MosaicView, parts: Sequence[PageSection], monitor: Picture
     def drawn(picture: Picture) -> Markup:
         return Markup(picture.svg)
 
-    made = [document_words(view, MOST_TITLES), canary_words(view), injection_words(view)]
+    made = [document_words(view, MOST_TITLES), canary_words(view), *other_canaries_words(view)]
+    made += [injection_words(view), training_words(view)]
     tables = [perplexity_table(view.canaries), rejected_table(view.canaries)]
     filled = {
         "title": view.title,
@@ -173,7 +194,7 @@ def mosaic_page(view: MosaicView, parts: Sequence[PageSection], monitor: Picture
         "keys": header_keys(view),
         "parts": [shown_part(part, list(map(drawn, part.pictures))) for part in parts],
         "unknowns": [typeset(line) for line in open_questions(view)],
-        "made": [typeset(line) for line in (*made, training_words(view)) if line],
+        "made": [typeset(line) for line in made if line],
         "monitor": drawn(monitor) if monitor else "",
         "monitor_caption": f"Membership AUC of the canaries during training, "
         f"{attack_words(view.attack)}. Named: exact copies; faint: every other training.",

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from stillage.audit.inheritance import spearman
-from stillage.errors import listed
 from stillage.functional.equivalence import Smoothing, smoothed
 from stillage.report.cells import Cell, Table, auc_cell, number, table_of, without_dashes
+from stillage.report.mosaic_reading import MISREAD, is_sound
 from stillage.report.mosaic_view import DISTANCES, Canaries, MosaicView, Row, Shown
 from stillage.report.mosaic_words import (
     at_place,
     attack_words,
     column_head,
-    curve_flaw,
     fixed_amount,
     flag_name,
-    is_judged,
+    flaws_note,
     level_percent,
 )
 from stillage.report.wording import words
@@ -28,7 +27,9 @@ from stillage.types import Result
 
 READ_OFF: dict[Smoothing, str] = {"moving_average": "moving average", "isotonic": "isotonic"}
 """The curves that near-copies are read off -> their names."""
-MOST_FLAGS = 3  # in a cell; the others are counted
+MOST_FLAGS = 3  # in a cell as text; the others in small letters below
+FIRST_FLAGS = ("not_judged", "no_curve", "copies_lost", "some_members", *sorted(MISREAD))
+"""Flags that come first: they change what is compared, or whether it can be."""
 FEWEST = 4  # points of which a correlation has limits
 Cells = dict[str, Cell | str]
 
@@ -80,8 +81,7 @@ def points_table(
         name: Cells = {"series": row["series"] or "–"} if has_series else {}
         rows.append({**name, axis: at_place(row), **row_cells(view, row)})
     caption = one.title if one.shows == "recital" else f"{one.title} ({attack_words(attack)})"
-    flaw = curve_flaw(view, attack) if one.shows in ("rho", "distance") else ""
-    note = f"These numbers say nothing: {flaw} ({attack_words(attack)})." if flaw else ""
+    note = flaws_note(view, shown) if one.shows in ("rho", "distance") else ""
     table = table_of(caption, rows, note, heads=1 + has_series)
     if table is None:
         return None
@@ -104,8 +104,17 @@ def worth_cells(view: MosaicView, row: Row) -> Cells:
         "worth, in exact copies": plain_number(view.result(row, "copies"), 1),
         "rho, as published": number(view.result(row, "rho")),
         "rho, isotonic": number(view.result(row, "rho_isotonic")),
-        "flags": Cell(text=listed([*map(flag_name, row["flags"])], MOST_FLAGS)),
+        "flags": flags_cell(row["flags"]),
     }
+
+
+def flags_cell(flags: Sequence[str]) -> Cell:
+    """Show all flags of a point: those that change what is compared, then the others."""
+    first = [*(name for name in FIRST_FLAGS if name in flags)]
+    rest = [flag_name(name) for name in flags if name not in first]
+    shown = [flag_name(name) for name in first]
+    head = [*shown, *rest[: max(0, MOST_FLAGS - len(shown))]]
+    return Cell(text="; ".join(head), small="; ".join(rest[max(0, MOST_FLAGS - len(shown)) :]))
 
 
 def distance_cells(view: MosaicView, row: Row) -> Cells:
@@ -140,8 +149,9 @@ def distance_ranks(view: MosaicView, one: Shown) -> Table | None:
         for column, name in DISTANCES.items()
     ]
     note = (
-        f"{level_percent(view)} intervals in brackets: other points of the same kinds. −1: "
-        "whatever is farther away is worth less."
+        f"−1: whatever is farther away is worth less. In brackets, {level_percent(view)} "
+        "intervals: as if these points were drawn at random from many such points, each with a rho "
+        "known exactly."
     )
     return table_of("How each distance ranks the worth of near-copies", rows, note)
 
@@ -151,7 +161,7 @@ def pairs(view: MosaicView, one: Shown, column: str) -> list[tuple[Row, float, f
     return [
         (row, row[column], row["rho"])
         for row in view.of(one.name, view.attack)
-        if is_judged(row) and not (math.isnan(row[column]) or math.isnan(row["rho"]))
+        if is_sound(row) and not (math.isnan(row[column]) or math.isnan(row["rho"]))
     ]
 
 

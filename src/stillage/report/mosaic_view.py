@@ -18,6 +18,7 @@ from stillage.run.folder import read_table
 from stillage.types import Result
 
 Row = Mapping[str, Any]
+USUAL_CURVE = "exact_01"  # the training where it begins
 POINTS_FILE = Path("mosaic") / "points.parquet"
 DISTANCES = {
     "levenshtein": "Levenshtein",
@@ -49,6 +50,7 @@ class Canaries:
 
     perplexity: Mapping[str, Sequence[float]] = field(default_factory=dict)  # by role
     buckets: Mapping[int, int] = field(default_factory=dict)  # bucket -> canaries
+    lengths: tuple[int, int] = (0, 0)  # tokens of the shortest and the longest
     made: Mapping[str, Any] = field(default_factory=dict)  # settings, counts of rejected texts
 
 
@@ -65,7 +67,13 @@ class MosaicView:
     canaries: Canaries = field(default_factory=Canaries)
     hosts: Sequence[str] = ()  # titles
     documents: int = 0
-    survived: tuple[int, int] = (0, 0)  # injected pieces found again, and all of them
+    survived: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By training: injected pieces that were found again, and all of them."""
+    trainings: Sequence[str] = ()
+    curves: Mapping[str, str] = field(default_factory=dict)
+    """Training -> that on one exact copy where its curve begins."""
+    others: Mapping[str, Canaries] = field(default_factory=dict)
+    """Canaries of arms that have others, by their folder."""
 
     @property
     def level(self) -> float:
@@ -96,6 +104,10 @@ class MosaicView:
     def attack(self) -> str:
         """The attack of the headline."""
         return next(iter(self.attacks), "")
+
+    def is_usual(self, row: Row) -> bool:
+        """Whether a point is read off the usual curve, that of `curve`; so too if unknown."""
+        return self.curves.get(row["condition"], USUAL_CURVE) == USUAL_CURVE
 
     def of(self, experiment: str, attack: str) -> list[Row]:
         """Pick an experiment's points under an attack, those of a series together by x."""
@@ -144,7 +156,8 @@ def read_mosaic_view(run: Path, *, title: str, run_id: str = "") -> MosaicView:
         )
     table = read_table(path)
     points = [without_nulls(row) for row in table.select(list(POINTS)).to_pylist()]
-    conditions = list(dict.fromkeys(row["condition"] for row in points if row["condition"]))
+    curves = metadata(path, "conditions", {})
+    conditions = listed_trainings(run)
     titles, documents = read_hosts(run / "books" / "books.parquet")
     return MosaicView(
         title=title,
@@ -156,7 +169,13 @@ def read_mosaic_view(run: Path, *, title: str, run_id: str = "") -> MosaicView:
         canaries=read_canary_facts(run / "canaries" / "canaries.parquet"),
         hosts=titles,
         documents=documents,
-        survived=count_survivors(run, conditions),
+        survived=dict(count_survivors(run, conditions)),
+        trainings=conditions,
+        curves=curves,
+        others={
+            path.parent.name: read_canary_facts(path)
+            for path in sorted(run.glob("canaries_*/canaries.parquet"))
+        },
     )
 
 
@@ -221,7 +240,7 @@ def read_canary_facts(path: Path) -> Canaries:
 
     if not path.is_file():
         return Canaries()
-    table = pq.read_table(path, columns=["role", "perplexity", "bucket"])
+    table = pq.read_table(path, columns=["role", "perplexity", "bucket", "ids"])
     perplexity, buckets = dict[str, list[float]](), dict[int, int]()
     for row in table.to_pylist():
         perplexity.setdefault(row["role"] or "", []).append(
@@ -229,8 +248,13 @@ def read_canary_facts(path: Path) -> Canaries:
         )
         if row["bucket"] is not None:
             buckets[row["bucket"]] = buckets.get(row["bucket"], 0) + 1
-    made = metadata(path, "canaries", {})
-    return Canaries(perplexity=perplexity, buckets=dict(sorted(buckets.items())), made=made)
+    lengths = [len(ids or ()) for ids in table["ids"].to_pylist()] or [0]
+    return Canaries(
+        perplexity=perplexity,
+        buckets=dict(sorted(buckets.items())),
+        lengths=(min(lengths), max(lengths)),
+        made=metadata(path, "canaries", {}),
+    )
 
 
 def read_monitors(run: Path, conditions: Sequence[str]) -> Iterator[tuple[str, Sequence[Row]]]:
@@ -243,15 +267,25 @@ def read_monitors(run: Path, conditions: Sequence[str]) -> Iterator[tuple[str, S
                 yield name, rows
 
 
-def count_survivors(run: Path, conditions: Sequence[str]) -> tuple[int, int]:
-    """Count the injected pieces that were found again as they were, and all."""
+def listed_trainings(run: Path) -> list[str]:
+    """Name the trainings of a run, those of its folders where it does not list them.
+
+    None where the folder holds no run of mosaic memory.
+    """
+    path = run / POINTS_FILE
+    if not path.is_file():
+        return []
+    files = [*run.glob("*/scores.parquet"), *run.glob("*/ledger.parquet")]
+    found = sorted({path.parent.name for path in files})
+    return list(metadata(path, "conditions", {})) or found
+
+
+def count_survivors(run: Path, conditions: Sequence[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Count a training's injected pieces: those found again as they were, and all."""
     import pyarrow.parquet as pq
 
-    found = total = 0
     for name in conditions:
         path = run / name / "ledger.parquet"
         if path.is_file():
             survived = pq.read_table(path, columns=["survived"])["survived"].to_pylist()
-            found += survived.count(True)
-            total += len(survived)
-    return found, total
+            yield name, (survived.count(True), len(survived))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from stillage.report.corpus_words import several
 from stillage.report.key_numbers import KeyNumber
 from stillage.report.mosaic_axis import axis_number
+from stillage.report.mosaic_reading import TO_WHOLE, ZERO, PointReading, is_judged, reading
 from stillage.report.mosaic_view import MosaicView, Row, Shown
 from stillage.report.wording import CHANCE, interval, joined, sentence, words
 from stillage.types import Result
@@ -17,8 +19,7 @@ USUAL = 0.1  # share of a canary's tokens that is replaced in the headline
 MOST_KEYS = 3  # points of the header, besides the ends of the exact curve
 LONG = 32  # characters of a head that no column has room for
 NOT_NAMED = "no attack"
-UNJUDGED = {"flat", "not_rising", "not_judged"}
-"""Flags of a point whose curve of exact copies says nothing."""
+LEVEL_CURVE = "the exact curve cannot be told from a level one"
 
 
 def fixed_amount(number: float, digits: int = 2) -> str:
@@ -89,23 +90,18 @@ def weighed(view: MosaicView) -> list[Row]:
     return [row for row in rows if not math.isnan(row["rho"])]
 
 
-def is_judged(row: Row) -> bool:
-    """Whether a point's curve of exact copies can be read."""
-    return not UNJUDGED.intersection(row["flags"])
-
-
 def judged_curve(view: MosaicView, attack: str) -> list[Row]:
     """The points of exact copies that have an AUC, by their number."""
     return [row for row in view.curve(attack) if not math.isnan(row["auc"])]
 
 
 def curve_flaw(view: MosaicView, attack: str) -> str:
-    """Say why the curve of exact copies carries no judgement; empty where it does.
+    """Say why the usual exact curve carries no judgement; empty where it does.
 
     Empty too where the run has no such curve: `open_questions` says so.
     """
     rows = judged_curve(view, attack)
-    near = [row for row in weighed(view) if row["attack"] == attack]
+    near = [row for row in weighed(view) if row["attack"] == attack and view.is_usual(row)]
     none_judged = bool(near) and not any(map(is_judged, near))
     if not rows and view.curve(attack):
         return "exact copies have no AUC"
@@ -124,11 +120,30 @@ def curve_flaw(view: MosaicView, attack: str) -> str:
     return ""
 
 
+def point_flaw(view: MosaicView, row: Row) -> str:
+    """Say why a point says nothing, by its own curve; empty where it does."""
+    flaw = curve_flaw(view, row["attack"]) if view.is_usual(row) else ""
+    return flaw or ("" if is_judged(row) else LEVEL_CURVE)
+
+
+def flaws_note(view: MosaicView, rows: Sequence[Row]) -> str:
+    """Say which of some points say nothing, and why; empty where all do."""
+    read = [row for row in rows if not math.isnan(row["rho"])]
+    flaws = Counter(flaw for row in read if (flaw := point_flaw(view, row)))
+    if not flaws:
+        return ""
+    why = f"{'; '.join(flaws)} ({attack_words(read[0]['attack'])})"
+    if flaws.total() == len(read):
+        return f"These numbers say nothing: {why}."
+    some = "of these points says" if flaws.total() == 1 else "of these points say"
+    return f"{flaws.total()} {some} nothing: {why}. The others have another curve."
+
+
 def headline_point(view: MosaicView) -> tuple[Shown, Row] | None:
     """The point of the headline: a tenth of the tokens replaced, if measured."""
     for one in sorted(view.experiments, key=lambda one: one.name != "replacement"):
         rows = [row for row in view.of(one.name, view.attack) if not math.isnan(row["rho"])]
-        rows = [row for row in rows if is_judged(row)]
+        rows = [row for row in rows if not point_flaw(view, row)]
         if one.shows == "rho" and rows:
             own = [row for row in rows if row["series"] == rows[0]["series"]]
             usual = USUAL * (view.length or 100)
@@ -150,21 +165,36 @@ def mosaic_headline(view: MosaicView) -> str:
     """Say what a near-copy is worth, with its power, or why nothing can be said."""
     if not any(math.isfinite(row["auc"]) for row in view.points):
         return "Nothing can be judged: no AUC was measured"
-    if flaw := curve_flaw(view, view.attack):
-        return f"What near-copies are worth cannot be judged: {flaw}"
     found = headline_point(view)
+    if found is None and (flaw := curve_flaw(view, view.attack)):
+        return f"What near-copies are worth cannot be judged: {flaw}"
     if found is None:
         asked = any(one.shows == "rho" for one in view.experiments)
         return "No near-copy has a worth" if asked else exact_headline(view)
     one, row = found
-    rho = view.result(row, "rho")
-    named, worth = sentence(near_copy(view, one, row))[:-1], fixed_amount(rho.value)
-    said = f"{named} is worth {worth} of an exact copy"
+    named = sentence(near_copy(view, one, row))[:-1]
     by = f"{attack_words(view.attack)}, {canaries_words(row)}"
+    return f"{named} is worth {worth_words(view, reading(view, row), by)}"
+
+
+def worth_words(view: MosaicView, read: PointReading, by: str) -> str:
+    """Say what a near-copy is worth, with its limits and what they leave open."""
+    rho, level = read.rho, level_percent(view)
+    why = f": {read.why}" if read.why else ""
+    if read.below:
+        most = f"{level}: up to {fixed_amount(rho.high)}; " if rho.high >= ZERO else ""
+        most = f"{level}: no upper limit; " if math.isnan(rho.high) > math.isnan(rho.low) else most
+        doubt = TO_WHOLE if read.doubt == TO_WHOLE else ""
+        return (
+            "less than can be measured: a canary with its near-copies leaves "
+            f"{read.below} than one exact copy, and the {read.by} stops at 0{doubt} ({most}{by})"
+            f"{why}"
+        )
+    worth = f"{fixed_amount(rho.value)} of an exact copy{' or more' * read.is_least}"
+    said = f"{worth}{' by the isotonic curve' * bool(why)}"
     if math.isnan(rho.low):
-        return f"{said}; how far off that may be is not known ({by})"
-    doubt = ", which cannot be told from nothing" if rho.low <= 0 else ""
-    return f"{said}{doubt} ({level_percent(view)}: {limits(rho)}; {by})"
+        return f"{said}; how far off that may be is not known ({by}){why}"
+    return f"{said}{read.doubt} ({level}: {limits(rho)}; {by}){why}"
 
 
 def exact_headline(view: MosaicView) -> str:
@@ -194,9 +224,13 @@ def range_words(view: MosaicView) -> str:
     ]
     flaw = curve_flaw(view, view.attack)
     able = [name for name in view.attacks if flaw and not curve_flaw(view, name)]
+    others = any(not view.is_usual(row) for row in weighed(view))
+    own = " Other models, settings and students have a curve of their own." if others else ""
     return joined(
         f"Membership AUC ({attack_words(view.attack)}): {' and '.join(said)}; 0.5 is chance.",
-        "No number of near-copies below says more than that, whatever its size." if flaw else "",
+        f"No number of near-copies that is read off this curve says more than that.{own}"
+        if flaw
+        else "",
         f"Other attacks can tell: {', '.join(map(words, able))}." if able else "",
     )
 
@@ -204,25 +238,30 @@ def range_words(view: MosaicView) -> str:
 def headline_readings(view: MosaicView) -> list[str]:
     """Say what the point of the headline is worth by other ways of reading it."""
     found = headline_point(view)
-    if found is None or curve_flaw(view, view.attack):
+    if found is None:
         return []
     one, row = found
-    said = [f"By the isotonic curve: {with_limits(view.result(row, 'rho_isotonic'))}."]
+    read = reading(view, row)
+    name, metric = (
+        ("As published", "rho") if read.why else ("By the isotonic curve", "rho_isotonic")
+    )
+    said = [f"{name}: {with_limits(view.result(row, metric))}."]
     others = [
-        f"{words(name)} {with_limits(view.result(other, 'rho'))}"
+        f"{words(name)} {with_limits(reading(view, other).rho)}"
         for name in view.attacks[1:]
         for other in view.of(one.name, name)
         if same_place(row, other) and not math.isnan(other["rho"])
-        if is_judged(other) and not curve_flaw(view, name)
+        if not point_flaw(view, other)
     ]
     said.append(f"Other attacks: {', '.join(others)}." if others else "")
     if row["flags"]:
         said.append(f"Flagged: {', '.join(map(flag_name, row['flags']))} (see below).")
     copies = f"{fixed_amount(row['copies'], 1)} exact copies"
-    full = one.copies or view.copies
-    dose = f"The canary and its {full - 1} near-copies" if full > 1 else "Together they"
-    traced = "" if math.isnan(row["copies"]) else f"{dose} leave the trace of {copies}."
-    return [joined(traced, *said)]
+    near = (one.copies or view.copies) - 1
+    dose = f"The canary and its {several(str(near), 'near-copy', 'near-copies')}"
+    is_told = not (math.isnan(row["copies"]) or read.why or read.below)
+    traced = f"{dose if near > 0 else 'Together they'} leave the trace of {copies}."
+    return [joined(traced if is_told else "", *said)]
 
 
 def same_place(row: Row, other: Row) -> bool:
@@ -241,13 +280,14 @@ def header_keys(view: MosaicView) -> list[KeyNumber]:
         for row in ends
     ]
     found = headline_point(view)
-    if found is None or curve_flaw(view, view.attack):
+    if found is None:
         return keys
     one, row = found
     line = [
         other
         for other in view.of(one.name, view.attack)
-        if other["series"] == row["series"] and not math.isnan(other["rho"]) and is_judged(other)
+        if other["series"] == row["series"] and not math.isnan(other["rho"])
+        if not point_flaw(view, other)
     ]
     spread = [line[round(at * (len(line) - 1) / max(1, MOST_KEYS - 1))] for at in range(MOST_KEYS)]
     spread[1] = row if row is not line[0] and row is not line[-1] else spread[1]
@@ -256,7 +296,11 @@ def header_keys(view: MosaicView) -> list[KeyNumber]:
         tokens = "token" if other["x"] == 1 else "tokens"
         is_number = is_replaced and not other["label"]
         label = f"{at_place(other)} {tokens} replaced" if is_number else at_place(other)
-        keys.append(key_number(label, view.result(other, "rho"), "of an exact copy"))
+        read = reading(view, other)
+        note = (
+            f"of an exact copy{', isotonic' * bool(read.why)}{' (stops at 0)' * bool(read.below)}"
+        )
+        keys.append(key_number(label, read.rho, note))
     return keys
 
 
@@ -264,6 +308,21 @@ def key_number(label: str, row: Result, note: str, *, digits: int = 2) -> KeyNum
     """Show a number in the header."""
     value, _, rest = interval(row, digits).partition(" [")
     return KeyNumber(label=label, value=value, small=f"[{rest}" if rest else "", note=note)
+
+
+def lost_words(view: MosaicView) -> str:
+    """Say what share of the injected pieces was lost; empty for none."""
+    found = sum(kept for kept, _ in view.survived.values())
+    total = sum(of for _, of in view.survived.values())
+    if found == total:
+        return ""
+    shares = [100 * (1 - kept / of) for kept, of in view.survived.values() if of]
+    least, most = (f"{end(shares):.3g}" for end in (min, max))
+    by = f", from {least} % to {most} % by training" if least != most else ""
+    return (
+        f"{total - found:,} of {total:,} injected pieces ({100 * (1 - found / total):.3g} %{by}) "
+        "are not there token for token"
+    )
 
 
 def open_questions(view: MosaicView) -> list[str]:
@@ -290,11 +349,10 @@ def open_questions(view: MosaicView) -> list[str]:
     if flags and view.attacks:
         counted = ", ".join(f"{name} {count}" for name, count in flags.most_common())
         said.append(f"Points with a flag, under all attacks: {counted} (explained below).")
-    found, total = view.survived
-    if found < total:
+    if lost := lost_words(view):
         said.append(
-            f"{total - found:,} of {total:,} injected pieces did not survive tokenisation token "
-            "for token, so that doses are a little smaller than named."
+            f"What was lost on the way into the documents: {lost}. Points with “copies lost” "
+            "compare other doses than they name."
         )
     said.append(
         "Intervals speak of other canaries of the same kind, in the same documents and trainings. "
