@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+UNJUDGED = frozenset(("not_judged", "falling_start", "falling_end"))
+"""Flags of points whose exact curve says nothing, or says two things."""
 REPLACEMENT = "replacement"
 """The experiment whose points lie at one distance each."""
 
@@ -22,7 +24,7 @@ def measured_worth(
         (row["levenshtein"] / length, row["rho"])
         for row in points
         if (row["experiment"], row["attack"]) == (REPLACEMENT, attack)
-        and "not_judged" not in row["flags"]
+        and not UNJUDGED.intersection(row["flags"])
         and is_number(row["levenshtein"])
         and is_number(row["rho"])
     )
