@@ -304,6 +304,21 @@ def test_every_stage_comes_after_its_inputs_and_the_report_reads_all() -> None:
     assert {"canaries_t2", "variations_replace_1_t2"} <= inputs["replace_1_n2_t2"]
 
 
+def test_experiments_on_other_models_and_canaries_alone_are_planned(tmp_path: Path) -> None:
+    """Neither the config's own size nor its own canaries need be among those asked for."""
+    few: Flat = {"stages": ["mosaic"], "mosaic.copies": ["2"]}
+    for name, setting, value, there, absent in (
+        ("model_size", "sizes", "1x16x2 1x48x2", {"base", "canaries"}, set[str]()),
+        ("temperature", "temperatures", "2.5 5", {"base", "canaries_t2.5"}, {"canaries"}),
+        ("scanned", "scan", str(tmp_path), {"canaries_scan"}, {"canaries"}),
+    ):
+        params: Flat = {f"mosaic.params.{name}.{setting}": [value]}
+        found = stages({"mosaic.experiments": [name], **params}, few)
+        names = {stage.name for stage in found}
+        assert stage_keys(found).keys() == names
+        assert there <= names and not absent & names, name
+
+
 def test_a_masked_model_that_only_an_attack_asks_is_planned() -> None:
     few: Flat = {"stages": ["mosaic"], "mosaic.experiments": ["exact_copies"]}
     for attack, is_there in (("loss", False), ("neighbour", True)):

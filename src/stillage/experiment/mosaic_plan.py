@@ -88,6 +88,8 @@ def mosaic_plan(context: Context) -> list[Stage]:
         arm = condition.arm
         if base := models.base(arm):
             add(base_stage(context, base, models.untrained(arm)))
+        if base := models.canaries_base(arm):
+            add(base_stage(context, base, models.untrained(Arm())))
         add(canaries_stage(context, arm, models, conditions))
         if asks_for(context.config, "neighbours"):
             add(masked_stage(context))
@@ -171,7 +173,7 @@ def canaries_stage(
     count = max((one.near for one in near), default=0)
     options = config.mosaic.canaries
     writer = models.writer()
-    base = "" if writer.source or arm.scan else models.base(Arm())
+    base = models.canaries_base(arm)
     sampled = {**as_plain(options), "sampling_temperature": temperature_of(config, arm)}
     return Stage(
         name=canaries_name(arm),
@@ -336,7 +338,7 @@ def compare_stage(
             "level": config.audit.level,
             "seed": config.seed,
         },
-        inputs=tuple(dict.fromkeys([BOOKS, canaries_name(Arm()), *kinds, *names])),
+        inputs=tuple(dict.fromkeys([BOOKS, *kinds, *names])),
         work=partial(mosaic_compare.do_compare, context),
         schema=SCHEMAS[MOSAIC],
     )
