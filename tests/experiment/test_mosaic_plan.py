@@ -14,16 +14,21 @@ from typing import Any
 import pytest
 
 from stillage.errors import ConfigError, DataError
+from stillage.experiment import mosaic_inputs
 from stillage.experiment.context import make_context
+from stillage.experiment.export import export
 from stillage.experiment.mosaic_checks import check_mosaic
+from stillage.experiment.mosaic_inputs import condition_start, other_models
 from stillage.experiment.mosaic_models import names_of
 from stillage.experiment.plan import plan
 from stillage.mosaic.asked import asked_experiments, conditions_of, teacher_condition
+from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.names import condition_name
 from stillage.run.config import Config
 from stillage.run.flags import Flat, is_list, is_table, setting_kinds
-from stillage.run.parse import build
-from stillage.run.stages import Stage, stage_keys
+from stillage.run.folder import write_text
+from stillage.run.parse import build, to_yaml
+from stillage.run.stages import Stage, run_stage, stage_keys
 from stillage.run.stop import Stop
 
 RUN: Flat = {
@@ -95,10 +100,11 @@ DECIDES: Mapping[str, frozenset[str]] = {
             *("audit.neighbours", "audit.neighbour_share", "audit.neighbour_top_k"),
             *("audit.prefix_records", "audit.mope_copies", "audit.mope_sigma", "audit.mope_noise"),
             *("audit.dc_pdd_cap", "audit.reference", "audit.reference_revision"),
-            *("mosaic.attacks", "mosaic.monitor_every"),
+            "mosaic.monitor_every",
         ),
         TRAINED,
     ),
+    "mosaic.attacks": TRAINED | {"mosaic"},
     "mosaic.params": frozenset({"variations", "condition", "mosaic"}),
     **dict.fromkeys(
         (
@@ -294,7 +300,8 @@ def test_every_stage_comes_after_its_inputs_and_the_report_reads_all() -> None:
     for condition in asked:
         given = inputs[condition_name(condition)]
         if condition.method:
-            assert {condition_name(teacher_condition(condition)), "base_student", "base"} <= given
+            assert {condition_name(teacher_condition(condition)), "base_student"} <= given
+            assert "base" not in given  # compared with the student before it
         else:
             assert names_of(config_of({})).base(condition.arm) in given
         assert "masked" in given  # the neighbour attack asks it
@@ -317,6 +324,54 @@ def test_experiments_on_other_models_and_canaries_alone_are_planned(tmp_path: Pa
         names = {stage.name for stage in found}
         assert stage_keys(found).keys() == names
         assert there <= names and not absent & names, name
+
+
+def test_the_order_of_attacks_decides_the_report_alone() -> None:
+    few: Flat = {"stages": ["mosaic"], "mosaic.experiments": ["exact_copies"]}
+    one, two = (
+        stage_keys(stages({"mosaic.attacks": attacks}, few))
+        for attacks in (["loss", "reference"], ["reference", "loss"])
+    )
+    assert {name for name in one if one[name] != two[name]} == {"mosaic", "report"}
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+@pytest.mark.parametrize("given", ["", "org/other"])
+def test_models_are_compared_with_the_weights_that_they_started_from(
+    is_own: bool, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mosaic_inputs, "reader_of", lambda context, start, **own: start.path)
+    config = config_of(
+        {
+            "out": [str(tmp_path)],
+            "mosaic.attacks": ["reference", "reference_init"],
+            "mosaic.student_start": ["own" if is_own else "base"],
+            "audit.reference": [given],
+        }
+    )
+    context = make_context(config, Stop(), lambda name, facts: None)
+    for condition, base in (
+        (Condition(method="kd"), "base_student" if is_own else "base"),
+        (Condition(), "base"),
+        (Condition(arm=Arm(layers=1, width=32, heads=2)), "base_1x32x2"),
+    ):
+        start = str(tmp_path / base / "model")
+        assert condition_start(context, condition).path == start
+        found = other_models(context, condition)
+        assert found == {"reference": given or start, "initial": start}
+
+
+def test_a_finished_run_is_exported(tmp_path: Path) -> None:
+    few: Flat = {"stages": ["mosaic"], "mosaic.experiments": ["exact_copies"]}
+    run, target = tmp_path / "run", tmp_path / "copy"
+    config = config_of({"out": [str(run)], "mosaic.copies": ["2"]}, few)
+    found = planned(config)
+    for stage in found:
+        made = replace(stage, work=lambda folder: write_text(folder / "made", "made"))
+        run_stage(run / stage.name, made, stage_keys(found)[stage.name])
+    write_text(run / "config.yaml", to_yaml(config))
+    assert {*export(run, target)} == {stage.name for stage in found}
+    assert (target / "report" / "made").is_file()
 
 
 def test_a_masked_model_that_only_an_attack_asks_is_planned() -> None:

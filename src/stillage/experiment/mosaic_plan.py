@@ -19,12 +19,12 @@ from stillage.experiment.mosaic_settings import (
     TOKENIZER,
     asks_for,
     asks_recital,
-    asks_reference,
     attacks_of_scores,
     canaries_name,
     method_params,
     needs_masked,
     options_of,
+    other_parties,
     temperature_of,
     variations_name,
 )
@@ -249,9 +249,9 @@ def scores_key(config: Config) -> dict[str, Any]:
     """Say what decides the scores of a condition: its attacks, and what they ask with."""
     attacks = attacks_of(replace(config.audit, attacks=attacks_of_scores(config)))
     names = used_settings(attacks) - {"masked_model", "masked_revision"}  # mosaic's own is asked
-    names |= {"reference", "reference_revision"} if asks_reference(config) else set()
+    names |= {"reference", "reference_revision"} if other_parties(config) else set()
     audit = {name: getattr(config.audit, name) for name in sorted(names)}
-    return {"attacks": list(config.mosaic.attacks), "audit": audit}
+    return {"attacks": sorted({*config.mosaic.attacks}), "audit": audit}
 
 
 def condition_stage(
@@ -294,7 +294,6 @@ def student_stage(context: Context, condition: Condition, models: MosaicModels) 
     names = ("student_start", "student_reads", "student_windows", "student_prompt_tokens")
     inputs = [BOOKS, TOKENIZER, canaries_name(condition.arm)]
     inputs += [condition_name(teacher_condition(condition)), *([base] if base else [])]
-    inputs += [own] if (own := models.base(condition.arm)) and own not in inputs else []
     inputs += [MASKED] if asks_for(config, "neighbours") else []
     return Stage(
         name=condition_name(condition),
@@ -334,6 +333,7 @@ def compare_stage(
                 one.experiment.name: [asdict(point) for point in one.points] for one in asked
             },
             "copies": {one.experiment.name: one.copies for one in asked},
+            "attacks": list(config.mosaic.attacks),  # the first is the report's
             "resamples": config.mosaic.resamples,
             "level": config.audit.level,
             "seed": config.seed,

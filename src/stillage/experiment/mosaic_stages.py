@@ -17,11 +17,12 @@ from stillage.experiment.inputs import use_threads
 from stillage.experiment.mosaic_inputs import (
     arm_start,
     canaries_in,
+    condition_start,
     encoded_documents,
     masked_in,
+    other_models,
     progress_of,
     reader_of,
-    student_start,
     texts_in,
     tokenizer_in,
 )
@@ -33,7 +34,6 @@ from stillage.experiment.mosaic_settings import (
     VARIATIONS_FILE,
     asks_for,
     asks_recital,
-    asks_reference,
     attacks_of_scores,
     method_params,
     needs_masked,
@@ -243,13 +243,7 @@ def condition_measures(context: Context, condition: Condition) -> ConditionMeasu
     from stillage.mosaic.measured import ConditionMeasures
     from stillage.mosaic.scoring import ScoreSettings
 
-    config, models = context.config, names_of(context.config)
-    given = models.reference()
-    reference = given if given.source else arm_start(context, condition.arm)
-    readers = {}
-    if asks_reference(config):
-        readers["reference"] = reader_of(context, reference, own_tokenizer=bool(given.source))
-        readers["outside"] = readers["initial"] = readers["reference"]
+    config = context.config
     settings = ScoreSettings(
         audit=config.audit,
         seed=config.seed,
@@ -261,7 +255,7 @@ def condition_measures(context: Context, condition: Condition) -> ConditionMeasu
         canaries=canaries_in(context, condition.arm),
         attacks=attacks_of_scores(config),
         settings=settings,
-        others=readers,
+        others=other_models(context, condition),
         recites=asks_recital(condition),
     )
 
@@ -293,7 +287,7 @@ def do_condition(context: Context, condition: Condition, keeps: bool, folder: Pa
     options = options_of(config, arm)
     with watch_training(context, folder, options, "sft") as watch:
         task = ConditionTask(
-            start=reader_of(context, arm_start(context, arm)),
+            start=reader_of(context, condition_start(context, condition)),
             documents=injected.documents,
             passes=Passes(options=options, block_tokens=mosaic.block_tokens, seed=config.seed),
             measured=condition_measures(context, condition),
@@ -314,7 +308,7 @@ def do_student(context: Context, condition: Condition, folder: Path) -> None:
     options = config.student_train
     with watch_training(context, folder, options, condition.method) as watch:
         task = StudentTask(
-            start=reader_of(context, student_start(context)),
+            start=reader_of(context, condition_start(context, condition)),
             teacher=reader_of(context, ModelConfig(path=str(teacher))).model,
             public=encoded_documents(context, texts_in(context, hosts=hosts)),
             method=condition.method,
