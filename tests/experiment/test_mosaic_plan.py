@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,6 +113,7 @@ DECIDES: Mapping[str, frozenset[str]] = {
         ),
         frozenset({"books"}),
     ),
+    "mosaic.keep_models": NOTHING,
     "mosaic.copies": frozenset({"variations", "condition", "mosaic"}),
     "mosaic.inject": frozenset({"condition"}),
     "mosaic.block_tokens": frozenset({"base", "base_student", "condition"}),
@@ -387,17 +388,45 @@ LATER = ["replacement", "insertion", "model_size", "distillation"]
 
 def test_experiments_added_later_keep_what_is_finished() -> None:
     """But for the trainings whose weights are now needed, as the students' teachers: these went."""
+
+    def keeping(found: Sequence[Stage]) -> set[str]:
+        return {stage.name for stage in found if stage.kept}
+
     plain: Flat = {"stages": ["mosaic"], "mosaic.copies": ["10"]}
-    old, new = (
-        stage_keys(stages({"mosaic.experiments": names}, plain))
-        for names in (FIRST, [*FIRST, *LATER])
+    before, after = (
+        stages({"mosaic.experiments": names}, plain) for names in (FIRST, [*FIRST, *LATER])
     )
-    again = {name for name, key in old.items() if new[name] != key} - {"mosaic", "report"}
+    old, new = stage_keys(before), stage_keys(after)
+    assert {name for name, key in old.items() if new[name] != key} == {"mosaic", "report"}
     assert len(old) > 20 and len(new) > len(old) + 20
-    assert again == {"exact_01", "exact_02", "exact_03", "exact_04", "exact_05"} | {
+    assert not keeping(before)
+    assert keeping(after) & old.keys() == {
+        "exact_01",
+        "exact_02",
+        "exact_03",
+        "exact_04",
+        "exact_05",
+    } | {
         "replace_10_n5",
         "replace_50_n5",
     }
+
+
+def test_the_weights_of_every_training_may_be_kept_and_decide_nothing() -> None:
+    usual, keeping = stages({}), stages({"mosaic.keep_models": ["true"]})
+    trained = {stage.name for stage in usual if kind(stage.name) in TRAINED}
+    assert stage_keys(usual) == stage_keys(keeping)
+    assert {stage.name for stage in keeping if stage.kept} == trained
+    assert {kind(stage.name) for stage in usual if stage.kept} == {"condition"}
+
+
+def test_new_weights_that_nothing_pre_trains_are_those_of_their_seed() -> None:
+    one, two = (
+        stage_keys(stages({"mosaic.pretrain_epochs": ["0"], "mosaic.pretrain_seed": [seed]}))
+        for seed in ("1", "2")
+    )
+    trained = {name for name in one if kind(name) in TRAINED}
+    assert trained <= {name for name in one if one[name] != two[name]}
 
 
 def test_seeds_share_what_titles_leave_alike(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ def mosaic_plan(context: Context) -> list[Stage]:
             count = counts[variations_name(condition.kind, arm)]
             add(variations_stage(context, condition.kind, arm, count))
         if not condition.method:
-            add(condition_stage(context, condition, models, keeps_model=condition in taught))
+            keeps = context.config.mosaic.keep_models or condition in taught
+            add(condition_stage(context, condition, models, keeps_model=keeps))
             continue
         if base := models.student_base():
             add(base_stage(context, base, models.untrained_student()))
@@ -271,17 +272,18 @@ def condition_stage(
         settings={
             "condition": {"exact": condition.exact, "near": condition.near},
             "start": as_plain(start),
+            **({} if base or start.source else {"weights_seed": mosaic.pretrain_seed}),
             "train": without(options_of(config, arm), *NOT_OF_DOCUMENTS),
             "block_tokens": mosaic.block_tokens,
             "inject": mosaic.inject,
             "monitor_every": mosaic.monitor_every,
-            "keeps_model": keeps_model,
             "recites": asks_recital(condition),
             "seed": config.seed,
             **scores_key(config),
         },
         inputs=tuple(inputs),
         outside=outside_model(start) | outside_model(models.reference()),
+        kept=("model",) if keeps_model else (),
         work=partial(mosaic_stages.do_condition, context, condition, keeps_model),
         schema=SCHEMAS["condition"],
     )
@@ -291,6 +293,7 @@ def student_stage(context: Context, condition: Condition, models: MosaicModels) 
     """Plan a student of the model that a condition trained."""
     config = context.config
     mosaic, base = config.mosaic, models.student_base()
+    start = models.untrained_student()
     names = ("student_start", "student_reads", "student_windows", "student_prompt_tokens")
     inputs = [BOOKS, TOKENIZER, canaries_name(condition.arm)]
     inputs += [condition_name(teacher_condition(condition)), *([base] if base else [])]
@@ -300,7 +303,8 @@ def student_stage(context: Context, condition: Condition, models: MosaicModels) 
         settings={
             "method": condition.method,
             "params": dict(method_params(config, condition.method)),
-            "start": as_plain(models.untrained_student()),
+            "start": as_plain(start),
+            **({} if base or start.source else {"weights_seed": mosaic.pretrain_seed}),
             "train": without(config.student_train, *NOT_OF_STUDENTS),
             **{one: getattr(mosaic, one) for one in names},
             "student_response_tokens": mosaic.student_response_tokens,
@@ -309,7 +313,8 @@ def student_stage(context: Context, condition: Condition, models: MosaicModels) 
             **scores_key(config),
         },
         inputs=tuple(inputs),
-        outside=outside_model(models.untrained_student()) | outside_model(models.reference()),
+        outside=outside_model(start) | outside_model(models.reference()),
+        kept=("model",) if mosaic.keep_models else (),
         work=partial(mosaic_stages.do_student, context, condition),
         schema=SCHEMAS["student"],
     )

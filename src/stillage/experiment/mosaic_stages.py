@@ -260,6 +260,14 @@ def condition_measures(context: Context, condition: Condition) -> ConditionMeasu
     )
 
 
+def forget_scores(folder: Path, *, keeps_model: bool) -> None:
+    """Have a training done again whose weights went and are to be kept now."""
+    from stillage.mosaic.measured import SCORES_FILE
+
+    if keeps_model and not (folder / "model").is_dir():
+        remove(folder / SCORES_FILE)
+
+
 def do_condition(context: Context, condition: Condition, keeps: bool, folder: Path) -> None:
     """Inject, train, score and recite."""
     from stillage.mosaic.injection import inject
@@ -268,6 +276,7 @@ def do_condition(context: Context, condition: Condition, keeps: bool, folder: Pa
     from stillage.mosaic.train_condition import Passes
 
     use_threads(context)
+    forget_scores(folder, keeps_model=keeps)
     config, mosaic, arm = context.config, context.config.mosaic, condition.arm
     variations = None
     if condition.kind is not None:
@@ -303,6 +312,7 @@ def do_student(context: Context, condition: Condition, folder: Path) -> None:
 
     use_threads(context)
     config, mosaic = context.config, context.config.mosaic
+    forget_scores(folder, keeps_model=mosaic.keep_models)
     hosts = {"others": False, "hosts": True, "all": None}[mosaic.student_reads]
     teacher = context.run / condition_name(teacher_condition(condition)) / "model"
     options = config.student_train
@@ -323,5 +333,6 @@ def do_student(context: Context, condition: Condition, folder: Path) -> None:
             seed=config.seed,
             measured=condition_measures(context, condition),
             monitor_every=mosaic.monitor_every,
+            keeps_model=mosaic.keep_models,
         )
         run_student(task, folder, watch)

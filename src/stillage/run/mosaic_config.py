@@ -75,6 +75,8 @@ class MosaicConfig:
     """Decides the weights and the order of those passes, so that seeds of a sweep share them."""
     monitor_every: int = 0
     """Steps between two AUCs of the canaries during training; 0: at the end alone."""
+    keep_models: bool = False
+    """Keep the weights of every condition; otherwise only those that teach students are kept."""
     masked_model: str = ""
     """Folder or hub id of the masked language model that proposes replacements; empty: a small one,
     trained on the documents that hold no canary."""
