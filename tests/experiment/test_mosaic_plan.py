@@ -57,7 +57,7 @@ RUN: Flat = {
     "audit.reference_revision": ["a" * 40],
 }
 """A run that has every kind of stage."""
-BOOKS = str(Path(__file__))  # a document is any file that is there
+BOOKS = str(Path(__file__).parents[1] / "golden" / "divergences.json")  # any data file
 TRAINED = frozenset({"condition", "student"})
 NOTHING = frozenset[str]()
 DECIDES: Mapping[str, frozenset[str]] = {
@@ -137,6 +137,7 @@ DECIDES: Mapping[str, frozenset[str]] = {
 }
 """A setting, or the group of those that are not named -> the kinds of stages that it decides itself."""
 VALUES: Mapping[str, list[str]] = {
+    "mosaic.block_tokens": ["256"],
     "mosaic.params.replacement.replaced": ["1 3"],
     "mosaic.attacks": ["loss"],
     "mosaic.titles": ["published"],

@@ -11,6 +11,7 @@ from stillage import __version__
 from stillage.audit.attack_settings import attacks_of, used_settings
 from stillage.experiment import mosaic_compare, mosaic_stages
 from stillage.experiment.mosaic_checks import check_mosaic
+from stillage.experiment.mosaic_documents import outside_documents
 from stillage.experiment.mosaic_models import MosaicModels, names_of
 from stillage.experiment.mosaic_settings import (
     BOOKS,
@@ -117,7 +118,7 @@ def books_stage(context: Context) -> Stage:
     settings: dict[str, Any] = {name: getattr(mosaic, name) for name in names}
     if not mosaic.titles:  # titles that are named are no draw, and seeds of a sweep share them
         settings |= {"hosts": mosaic.hosts, "seed": context.config.seed}
-    outside = outside_folder(mosaic.books)
+    outside = outside_documents(mosaic.books)
     if mosaic.titles and mosaic.titles != "published":
         outside |= outside_folder(mosaic.titles)
     return Stage(
