@@ -55,10 +55,10 @@ def check_mosaic(config: Config, team: Team | None = None) -> list[Asked]:
             f"processes: {team.size}",
             "Start it without torchrun, with --jobs.",
         )
-    check_documents(config)
     asked = asked_experiments(config)
     check_students(config, asked)
     check_arms(config, asked)
+    check_documents(config)
     check_scores(config)
     check_near_copies(config, asked)
     check_contexts(config, asked)
