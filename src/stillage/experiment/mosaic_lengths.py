@@ -1,4 +1,4 @@
-"""What does not fit is refused: pieces of canaries, and texts longer than a context."""
+"""Refuse what does not fit: pieces of canaries, texts longer than a context."""
 
 from __future__ import annotations
 
@@ -67,19 +67,19 @@ def check_contexts(config: Config, asked: Sequence[Asked]) -> None:
         blocks |= student if models.student_base() else {}
     if any(models.canaries_base(arm) for arm in arms):
         blocks[models.untrained(Arm())] = "teacher"
-        check_context(
+        check_within(
             "mosaic.canaries.length",
             mosaic.canaries.length,
             {models.untrained(Arm()): "teacher"},
             before=1,  # what the sampling begins with
         )
-    check_context("mosaic.block_tokens", mosaic.block_tokens, blocks)
-    check_context("mosaic.canaries.length", mosaic.canaries.length, canaries)
+    check_within("mosaic.block_tokens", mosaic.block_tokens, blocks)
+    check_within("mosaic.canaries.length", mosaic.canaries.length, canaries)
     tokens = mosaic.student_prompt_tokens + mosaic.student_response_tokens
-    check_context("mosaic.student_prompt_tokens + mosaic.student_response_tokens", tokens, windows)
+    check_within("mosaic.student_prompt_tokens + mosaic.student_response_tokens", tokens, windows)
 
 
-def check_context(
+def check_within(
     setting: str, tokens: int, starts: dict[ModelConfig, str], before: int = 0
 ) -> None:
     """Refuse a length, with the tokens before it, that is over a model's context.
@@ -98,7 +98,7 @@ def check_context(
 
 
 def known_context(start: ModelConfig) -> int | None:
-    """Tokens that a model can read, by its settings or config.json; None: not known here."""
+    """Say how many tokens a model can read, by its config; None: not known here."""
     if not start.source and not start.config:
         return start.context
     folders = [folder / "config.json" for folder in with_bases(start.path or start.adapter)]

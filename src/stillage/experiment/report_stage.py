@@ -37,7 +37,7 @@ def list_sections() -> list[Section]:
 
 
 def report_secret(run: Path, stage: str, settings: Mapping[str, Any]) -> str:
-    """Return `secret_of` the report; of any other stage, and of a page without texts, nothing."""
+    """Return `secret_of` the report; nothing of another stage, or a mosaic page."""
     return secret_of(run, settings["report"]) if stage == REPORT and "report" in settings else ""
 
 
