@@ -171,6 +171,26 @@ def test_books_that_are_not_there_are_three_lines(
     assert not Path("b.parquet").exists()
 
 
+def test_a_run_of_flags_alone_lies_in_a_folder_that_its_books_name(
+    shelf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["mosaic", "run", "--mosaic.books", "shelf", "--dry-run"]) == 0
+    assert "run folder: runs/mosaic-shelf " in capsys.readouterr().err
+    assert not Path("runs").exists() and Path(shelf).is_dir()
+
+
+def test_the_first_screens_name_what_there_is(capsys: Printed) -> None:
+    assert main(["--help"]) == 0
+    shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert "experiments" in shown["ls"] and "run, books, canaries" in shown["mosaic"]
+    assert main(["mosaic", "run", "--help"]) == 0
+    screen = capsys.readouterr().out
+    for flag in ("writer", "writer-model", "monitor-every", "keep-models"):
+        assert f"--mosaic.{flag} " in screen
+    assert "runs/mosaic-BOOKS" in screen
+
+
 def test_each_action_has_a_help_of_one_screen(capsys: Printed) -> None:
     assert main(["mosaic"]) == 0
     listed = capsys.readouterr().out

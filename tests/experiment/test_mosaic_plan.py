@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,16 +14,21 @@ from typing import Any
 import pytest
 
 from stillage.errors import ConfigError, DataError
+from stillage.experiment import mosaic_inputs
 from stillage.experiment.context import make_context
+from stillage.experiment.export import export
 from stillage.experiment.mosaic_checks import check_mosaic
+from stillage.experiment.mosaic_inputs import condition_start, other_models
 from stillage.experiment.mosaic_models import names_of
 from stillage.experiment.plan import plan
 from stillage.mosaic.asked import asked_experiments, conditions_of, teacher_condition
+from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.names import condition_name
 from stillage.run.config import Config
 from stillage.run.flags import Flat, is_list, is_table, setting_kinds
-from stillage.run.parse import build
-from stillage.run.stages import Stage, stage_keys
+from stillage.run.folder import write_text
+from stillage.run.parse import build, to_yaml
+from stillage.run.stages import Stage, run_stage, stage_keys
 from stillage.run.stop import Stop
 
 RUN: Flat = {
@@ -52,7 +57,7 @@ RUN: Flat = {
     "audit.reference_revision": ["a" * 40],
 }
 """A run that has every kind of stage."""
-BOOKS = str(Path(__file__))  # a document is any file that is there
+BOOKS = str(Path(__file__).parents[1] / "golden" / "divergences.json")  # any data file
 TRAINED = frozenset({"condition", "student"})
 NOTHING = frozenset[str]()
 DECIDES: Mapping[str, frozenset[str]] = {
@@ -95,10 +100,11 @@ DECIDES: Mapping[str, frozenset[str]] = {
             *("audit.neighbours", "audit.neighbour_share", "audit.neighbour_top_k"),
             *("audit.prefix_records", "audit.mope_copies", "audit.mope_sigma", "audit.mope_noise"),
             *("audit.dc_pdd_cap", "audit.reference", "audit.reference_revision"),
-            *("mosaic.attacks", "mosaic.monitor_every"),
+            "mosaic.monitor_every",
         ),
         TRAINED,
     ),
+    "mosaic.attacks": TRAINED | {"mosaic"},
     "mosaic.params": frozenset({"variations", "condition", "mosaic"}),
     **dict.fromkeys(
         (
@@ -107,6 +113,7 @@ DECIDES: Mapping[str, frozenset[str]] = {
         ),
         frozenset({"books"}),
     ),
+    "mosaic.keep_models": NOTHING,
     "mosaic.copies": frozenset({"variations", "condition", "mosaic"}),
     "mosaic.inject": frozenset({"condition"}),
     "mosaic.block_tokens": frozenset({"base", "base_student", "condition"}),
@@ -130,6 +137,7 @@ DECIDES: Mapping[str, frozenset[str]] = {
 }
 """A setting, or the group of those that are not named -> the kinds of stages that it decides itself."""
 VALUES: Mapping[str, list[str]] = {
+    "mosaic.block_tokens": ["256"],
     "mosaic.params.replacement.replaced": ["1 3"],
     "mosaic.attacks": ["loss"],
     "mosaic.titles": ["published"],
@@ -294,7 +302,8 @@ def test_every_stage_comes_after_its_inputs_and_the_report_reads_all() -> None:
     for condition in asked:
         given = inputs[condition_name(condition)]
         if condition.method:
-            assert {condition_name(teacher_condition(condition)), "base_student", "base"} <= given
+            assert {condition_name(teacher_condition(condition)), "base_student"} <= given
+            assert "base" not in given  # compared with the student before it
         else:
             assert names_of(config_of({})).base(condition.arm) in given
         assert "masked" in given  # the neighbour attack asks it
@@ -302,6 +311,69 @@ def test_every_stage_comes_after_its_inputs_and_the_report_reads_all() -> None:
     assert "base_1x32x2" in size and "base" not in size
     assert inputs["canaries"] == {"tokenizer", "base"} and inputs["base"] == {"books", "tokenizer"}
     assert {"canaries_t2", "variations_replace_1_t2"} <= inputs["replace_1_n2_t2"]
+
+
+def test_experiments_on_other_models_and_canaries_alone_are_planned(tmp_path: Path) -> None:
+    """Neither the config's own size nor its own canaries need be among those asked for."""
+    few: Flat = {"stages": ["mosaic"], "mosaic.copies": ["2"]}
+    for name, setting, value, there, absent in (
+        ("model_size", "sizes", "1x16x2 1x48x2", {"base", "canaries"}, set[str]()),
+        ("temperature", "temperatures", "2.5 5", {"base", "canaries_t2.5"}, {"canaries"}),
+        ("scanned", "scan", str(tmp_path), {"canaries_scan"}, {"canaries"}),
+    ):
+        params: Flat = {f"mosaic.params.{name}.{setting}": [value]}
+        found = stages({"mosaic.experiments": [name], **params}, few)
+        names = {stage.name for stage in found}
+        assert stage_keys(found).keys() == names
+        assert there <= names and not absent & names, name
+
+
+def test_the_order_of_attacks_decides_the_report_alone() -> None:
+    few: Flat = {"stages": ["mosaic"], "mosaic.experiments": ["exact_copies"]}
+    one, two = (
+        stage_keys(stages({"mosaic.attacks": attacks}, few))
+        for attacks in (["loss", "reference"], ["reference", "loss"])
+    )
+    assert {name for name in one if one[name] != two[name]} == {"mosaic", "report"}
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+@pytest.mark.parametrize("given", ["", "org/other"])
+def test_models_are_compared_with_the_weights_that_they_started_from(
+    is_own: bool, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mosaic_inputs, "reader_of", lambda context, start, **own: start.path)
+    config = config_of(
+        {
+            "out": [str(tmp_path)],
+            "mosaic.attacks": ["reference", "reference_init"],
+            "mosaic.student_start": ["own" if is_own else "base"],
+            "audit.reference": [given],
+        }
+    )
+    context = make_context(config, Stop(), lambda name, facts: None)
+    for condition, base in (
+        (Condition(method="kd"), "base_student" if is_own else "base"),
+        (Condition(), "base"),
+        (Condition(arm=Arm(layers=1, width=32, heads=2)), "base_1x32x2"),
+    ):
+        start = str(tmp_path / base / "model")
+        assert condition_start(context, condition).path == start
+        found = other_models(context, condition)
+        assert found == {"reference": given or start, "initial": start}
+
+
+def test_a_finished_run_is_exported(tmp_path: Path) -> None:
+    few: Flat = {"stages": ["mosaic"], "mosaic.experiments": ["exact_copies"]}
+    run, target = tmp_path / "run", tmp_path / "copy"
+    config = config_of({"out": [str(run)], "mosaic.copies": ["2"]}, few)
+    found = planned(config)
+    for stage in found:
+        made = replace(stage, work=lambda folder: write_text(folder / "made", "made"))
+        run_stage(run / stage.name, made, stage_keys(found)[stage.name])
+    write_text(run / "config.yaml", to_yaml(config))
+    assert {*export(run, target)} == {stage.name for stage in found}
+    assert (target / "report" / "made").is_file()
 
 
 def test_a_masked_model_that_only_an_attack_asks_is_planned() -> None:
@@ -317,17 +389,45 @@ LATER = ["replacement", "insertion", "model_size", "distillation"]
 
 def test_experiments_added_later_keep_what_is_finished() -> None:
     """But for the trainings whose weights are now needed, as the students' teachers: these went."""
+
+    def keeping(found: Sequence[Stage]) -> set[str]:
+        return {stage.name for stage in found if stage.kept}
+
     plain: Flat = {"stages": ["mosaic"], "mosaic.copies": ["10"]}
-    old, new = (
-        stage_keys(stages({"mosaic.experiments": names}, plain))
-        for names in (FIRST, [*FIRST, *LATER])
+    before, after = (
+        stages({"mosaic.experiments": names}, plain) for names in (FIRST, [*FIRST, *LATER])
     )
-    again = {name for name, key in old.items() if new[name] != key} - {"mosaic", "report"}
+    old, new = stage_keys(before), stage_keys(after)
+    assert {name for name, key in old.items() if new[name] != key} == {"mosaic", "report"}
     assert len(old) > 20 and len(new) > len(old) + 20
-    assert again == {"exact_01", "exact_02", "exact_03", "exact_04", "exact_05"} | {
+    assert not keeping(before)
+    assert keeping(after) & old.keys() == {
+        "exact_01",
+        "exact_02",
+        "exact_03",
+        "exact_04",
+        "exact_05",
+    } | {
         "replace_10_n5",
         "replace_50_n5",
     }
+
+
+def test_the_weights_of_every_training_may_be_kept_and_decide_nothing() -> None:
+    usual, keeping = stages({}), stages({"mosaic.keep_models": ["true"]})
+    trained = {stage.name for stage in usual if kind(stage.name) in TRAINED}
+    assert stage_keys(usual) == stage_keys(keeping)
+    assert {stage.name for stage in keeping if stage.kept} == trained
+    assert {kind(stage.name) for stage in usual if stage.kept} == {"condition"}
+
+
+def test_new_weights_that_nothing_pre_trains_are_those_of_their_seed() -> None:
+    one, two = (
+        stage_keys(stages({"mosaic.pretrain_epochs": ["0"], "mosaic.pretrain_seed": [seed]}))
+        for seed in ("1", "2")
+    )
+    trained = {name for name in one if kind(name) in TRAINED}
+    assert trained <= {name for name in one if one[name] != two[name]}
 
 
 def test_seeds_share_what_titles_leave_alike(tmp_path: Path) -> None:

@@ -176,6 +176,17 @@ def test_what_a_run_has_not_is_said(audit: st.Run, tmp_path: Path) -> None:
         assert len(str(caught.value).splitlines()) == 3
 
 
+def test_a_model_that_was_measured_and_let_go_is_told_from_one_that_never_was(
+    tmp_path: Path,
+) -> None:
+    run = made_up(tmp_path, [1.0, 0.0])
+    write_json(tmp_path / "exact_01" / "scores.parquet", {})
+    with pytest.raises(DataError, match=r"measured and let go(.|\n)*keep-models"):
+        run.load_model("exact_01")
+    with pytest.raises(DataError, match="has no model exact_02"):
+        run.load_model("exact_02")
+
+
 def test_without_pandas_the_error_says_what_to_install(tmp_path: Path) -> None:
     """In a process of its own: pyarrow remembers that it has seen pandas."""
     made_up(tmp_path, [1.0, 0.0])

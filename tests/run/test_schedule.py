@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_a_run_alone_has_its_stages_by_their_names(tmp_path: Path) -> None:
     assert found.folders == {name: tmp_path / name for name in ORDER}
     assert found.needs["student"] == ("teacher",) and found.needs["data"] == ()
     assert {task.key for task in found.tasks.values()} == set(stage_keys(stages()).values())
+
+
+def test_a_shared_stage_is_done_for_the_run_that_keeps_most_of_it() -> None:
+    keeping = [
+        replace(stage, kept=("model",) if stage.name == "teacher" else ()) for stage in stages()
+    ]
+    found = planned(a=stages(), b=keeping, c=stages())
+    assert [task.run for task in found.offers["a: teacher"]] == ["b", "a", "c"]
+    assert found.tasks["a: teacher"].run == "b" and found.tasks["a: data"].run == "a"
 
 
 def test_equal_stages_stand_once_in_the_name_of_the_first_that_needs_them() -> None:

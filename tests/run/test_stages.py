@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,21 @@ def test_a_stage_is_done_exactly_when_its_manifest_verifies(tmp_path: Path) -> N
     assert status(tmp_path / stage.name, stage, key).reason == "damaged: a.json is missing"
     run_stage(tmp_path / stage.name, stage, key)
     assert status(tmp_path / stage.name, stage, key).is_done and len(log) == 2
+
+
+def test_what_was_not_kept_and_is_needed_now_is_made_again(tmp_path: Path) -> None:
+    log: list[str] = []
+    folder, stage = tmp_path / "one", counting_stage(log, lr=1)
+    keeping = replace(stage, work=lambda folder: write_json(folder / "model" / "b", 1))
+    keeping = replace(keeping, kept=("model",))
+    key = stage_keys([stage])["one"]
+    assert stage_keys([keeping])["one"] == key
+    run_stage(folder, stage, key)
+    found = status(folder, keeping, key)
+    assert not found.is_done and found.reason == "model was not kept, and is needed now"
+    run_stage(folder, keeping, key)
+    assert status(folder, keeping, key).is_done and status(folder, stage, key).is_done
+    assert [read_json(path / "a.json") for path in (tmp_path / "aside").iterdir()] == [{"lr": 1}]
 
 
 def test_another_setting_sets_the_old_result_aside(tmp_path: Path) -> None:

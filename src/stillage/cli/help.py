@@ -70,8 +70,9 @@ COMMON = {
     MOSAIC: """mosaic.books mosaic.titles mosaic.hosts mosaic.experiments mosaic.params
         mosaic.copies mosaic.inject mosaic.attacks mosaic.canaries.members
         mosaic.canaries.nonmembers mosaic.canaries.length mosaic.canaries.generator
-        mosaic.masked_model mosaic.writer mosaic.pretrain_epochs mosaic.block_tokens
-        tokenizer.path teacher.path teacher.layers teacher.width
+        mosaic.masked_model mosaic.writer mosaic.writer_model mosaic.pretrain_epochs
+        mosaic.block_tokens mosaic.monitor_every mosaic.keep_models
+        teacher.path teacher.layers teacher.width
         teacher_train.epochs teacher_train.batch_size teacher_train.lr_peak
         audit.reference out seed jobs threads""",
 }
@@ -98,9 +99,11 @@ SWITCHES: Mapping[str, str] = {
     "--sweep.SETTING A B ...": "a grid: one run for each value, or each combination of values",
 }
 AUDIT_ALONE = "       stillage audit --student S --teacher T --members A.jsonl --nonmembers B.jsonl"
-OWN = {"quickstart": "runs/quickstart", "report": "RUN"}
-"""Where a verb always writes; the others: runs/VERB-DATA without a config."""
+OWN = {"quickstart": "runs/quickstart", "report": "RUN", MOSAIC: "runs/mosaic-BOOKS"}
+"""Where a verb writes that is given no config; the others: runs/VERB-DATA without a config."""
 WRITES = {
+    MOSAIC: "It writes into --out; without it into runs/CONFIG, or of flags alone into "
+    "runs/mosaic-BOOKS.\nThe same command again continues there.",
     "quickstart": "It writes into runs/quickstart, or into --out.",
     "report": "It writes into the folder of the run that is given.",
 }
@@ -124,7 +127,7 @@ def plan_help(verb: str, words: Sequence[str]) -> str:
     Defaults are those of what stands before --help. ConfigError for a section that it has not.
     """
     before, section = around_help(words)
-    values = defaults("run" if verb == MOSAIC else verb, before)
+    values = defaults(verb, before)
     rows = [row for row in setting_rows(values) if row.path.startswith(tuple(USES[verb].split()))]
     if not section:
         return first_screen(verb, rows)
@@ -142,7 +145,7 @@ def defaults(verb: str, words: Sequence[str]) -> Config:
     if verb != "quickstart" and not words:
         return usual
     try:
-        flat: Flat = swept(read_settings(verb, words))[0]
+        flat: Flat = swept(read_settings("run" if verb == MOSAIC else verb, words))[0]
         return build({"out": [str(usual.out)], **flat})
     except ConfigError:  # a half-typed command: its help is wanted, not its error
         return usual
@@ -187,7 +190,7 @@ def first_screen(verb: str, rows: Sequence[Setting]) -> str:
     lines += ["", *(f"  {name:<25}{text}" for name, text in switches.items()), ""]
     if verb == "data":
         lines.append("stillage data plain-text ACTION ...: a plain-text corpus, made or packed.")
-    lines += WRITES.get(verb, ELSEWHERE.format(verb=verb)).splitlines()
+    lines += WRITES.get(verb, ELSEWHERE.format(verb=verb.split()[0])).splitlines()
     sections = ", ".join(dict.fromkeys(row.section for row in rows))
     lines += textwrap.wrap(
         f"--help SECTION explains every setting of one: {sections}; or all.", WIDTH

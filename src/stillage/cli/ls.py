@@ -123,7 +123,7 @@ LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
 
 def help_text(verb: str, words: list[str]) -> str:
     """Return how the verb is called."""
-    return f"usage: stillage {verb} [{' | '.join(LISTS)} | presets NAME] [--plugin FILE.py]"
+    return f"usage: stillage {verb} [{'|'.join(LISTS)} [NAME]] [--plugin FILE.py]"
 
 
 def main(verb: str, words: list[str]) -> int:

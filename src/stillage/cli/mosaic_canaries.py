@@ -31,7 +31,7 @@ class CanariesFlags:
     nonmembers: int = 100
     """Canaries of the same kind that go nowhere."""
     length: int = 100
-    """Tokens of a canary, in the tokenizer of the trained model."""
+    """Tokens of a canary, in the trained model's tokenizer."""
     revision: str = ""
     """Commit of MODEL, if that is a hub id."""
     sampling_temperature: float = 1.0

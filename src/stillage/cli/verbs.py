@@ -16,7 +16,7 @@ VERBS = {
     ),
     "mosaic": (
         "mosaic",
-        "what near-copies in training data are worth to a model: books, canaries",
+        "run, books, canaries: what near-copies in training data are worth to a model",
     ),
     "report": ("runs", "write the report of a finished RUN or SWEEP again; trains nothing"),
     "compare": (
@@ -26,7 +26,7 @@ VERBS = {
     "export": ("export_run", "copy a finished run, or a point of a sweep, with all that it needs"),
     "generate": ("generate_text", "let a model answer a prompt"),
     "convert": ("convert", "make a Hugging Face folder of a GGUF file (llama.cpp's format)"),
-    "ls": ("ls", "list methods, attacks, divergences or presets"),
+    "ls": ("ls", "list methods, attacks, divergences, experiments or presets"),
     "doctor": ("doctor", "show versions, hardware and disk; for bug reports"),
 }
 """Verb -> (module in this folder, what it does).

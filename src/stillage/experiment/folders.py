@@ -11,7 +11,14 @@ from stillage.experiment.context import Context, make_context
 from stillage.experiment.plan import plan
 from stillage.run.config import Config
 from stillage.run.parse import build, changed_numbers, from_yaml
-from stillage.run.stages import MANIFEST, Stage, recorded_key, stage_keys
+from stillage.run.stages import (
+    MANIFEST,
+    Stage,
+    not_kept,
+    read_manifest,
+    recorded_key,
+    stage_keys,
+)
 from stillage.run.store import check_store
 
 DATA, TOKENIZER, REPORT = "data", "tokenizer", "report"
@@ -88,19 +95,27 @@ def done_over(context: Context, stages: Sequence[Stage], before: Config) -> list
     if not changed_numbers(before, context.config):
         return []
     now = stage_keys(stages)
+    lacking = [stage for stage in stages if lacks(context.run / stage.name, stage)]
     others = [
         stage
         for stage in stages
         if stage.name != REPORT
+        and stage not in lacking
         and recorded_key(context.run / stage.name) not in ("", now[stage.name])
     ]
     if not others:
-        return []
+        return lacking
     earlier = replace(before, out=context.run)
     given = (context.stop, context.progress, context.store)
     try:
         then = make_context(earlier, *given, plugins=context.plugins, team=context.team)
         keys = stage_keys(plan(then))
     except UserError:
-        return others
-    return [stage for stage in others if keys.get(stage.name) != now[stage.name]]
+        return [*lacking, *others]
+    return [*lacking, *(one for one in others if keys.get(one.name) != now[one.name])]
+
+
+def lacks(folder: Path, stage: Stage) -> bool:
+    """Tell whether a finished stage left out what is needed now."""
+    manifest = read_manifest(folder)
+    return manifest is not None and bool(not_kept(manifest, stage))

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillage.corpus.sources import HUB_ID
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import params_from
-from stillage.errors import ConfigError, DataError, did_you_mean
+from stillage.errors import ConfigError, ModelError, did_you_mean
+from stillage.experiment.mosaic_documents import check_documents
+from stillage.experiment.mosaic_lengths import check_contexts, check_near_copies
 from stillage.experiment.mosaic_settings import AS_RELEASED, MOSAIC, method_params
-from stillage.models.outside import outside_folder
-from stillage.models.source import check_place
+from stillage.models.served import check_endpoint_address
+from stillage.models.source import check_place, read_model_config
 from stillage.mosaic.asked import Asked, asked_experiments, conditions_of
+from stillage.mosaic.kinds import Paraphrase
+from stillage.mosaic.writer import is_address
 from stillage.run.config import Config
 
 if TYPE_CHECKING:
     from stillage.run.team import Team
+
+HOST_AND_PORT = re.compile(r"[\w.-]+:\d+(/.*)?")
+FILLS_GAPS = ("MaskedLM", "ForPreTraining", "WithLMHead")
+"""What stands in the name of an architecture with a masked model's head."""
 
 
 def is_mosaic(config: Config) -> bool:
@@ -40,25 +49,23 @@ def check_mosaic(config: Config, team: Team | None = None) -> list[Asked]:
 
     It is called before anything is made.
     """
-    mosaic = config.mosaic
     if team is not None:
         raise ConfigError(
             "A mosaic run trains many small models side by side, not one on several processes.",
             f"processes: {team.size}",
             "Start it without torchrun, with --jobs.",
         )
-    if not mosaic.books:
-        raise ConfigError(
-            "A mosaic run needs documents that hold the canaries.",
-            "mosaic.books: none",
-            "Give --mosaic.books a folder of texts, a file of rows or a hub id.",
-        )
-    if not HUB_ID.fullmatch(mosaic.books) and not outside_folder(mosaic.books):
-        raise DataError("There are no documents.", f"not there: {mosaic.books}", "Check the path.")
     asked = asked_experiments(config)
     check_students(config, asked)
     check_arms(config, asked)
+    check_documents(config)
     check_scores(config)
+    check_near_copies(config, asked)
+    check_contexts(config, asked)
+    check_masked(config.mosaic.masked_model)
+    for kind in dict.fromkeys(condition.kind for condition in conditions_of(asked)):
+        if isinstance(kind, Paraphrase):
+            check_writer(kind)
     return asked
 
 
@@ -90,6 +97,40 @@ def check_arms(config: Config, asked: Sequence[Asked]) -> None:
     for condition in conditions_of(asked):
         if condition.arm.path:
             check_place(condition.arm.path, config.teacher.revision)
+
+
+def check_masked(folder: str) -> None:
+    """Refuse a local folder that says it is no masked language model."""
+    if not Path(folder or "gone").is_dir():
+        return
+    named = read_model_config(Path(folder) / "config.json").get("architectures") or []
+    if named and not any(mark in str(one) for one in named for mark in FILLS_GAPS):
+        raise ModelError(
+            f"{folder} is not a masked language model.",
+            f"architectures: {', '.join(map(str, named))}",
+            "Give one that fills gaps in a text (BERT, RoBERTa, ModernBERT, ...).",
+        )
+
+
+def check_writer(kind: Paraphrase) -> None:
+    """Refuse a writer of paraphrases that can be nobody, by its name alone."""
+    writer = kind.writer
+    if is_address(writer):
+        check_endpoint_address(writer)
+        if not kind.writer_model:
+            raise ConfigError(
+                "Which model behind the endpoint writes the paraphrases?",
+                f"mosaic.writer: {writer}; mosaic.writer_model: none",
+                "Name the model: --mosaic.writer-model.",
+            )
+    elif HOST_AND_PORT.fullmatch(writer) and not Path(writer).exists():
+        raise ConfigError(
+            "The writer is neither a folder nor an address.",
+            f"mosaic.writer: {writer}",
+            f"Write http://{writer}, or check the path.",
+        )
+    else:
+        check_place(writer, kind.writer_revision)
 
 
 def check_scores(config: Config) -> None:

@@ -16,8 +16,9 @@ from stillage.experiment.mosaic_settings import (
     MASKED,
     TOKENIZER,
     canaries_name,
+    other_parties,
 )
-from stillage.mosaic.condition import Arm
+from stillage.mosaic.condition import Arm, Condition
 from stillage.rng import derive
 from stillage.run.config import ModelConfig
 from stillage.run.folder import read_table
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from stillage.experiment.context import Context
     from stillage.models.masked import Masked
     from stillage.mosaic.canary_reading import ModelReader
-    from stillage.types import Array
+    from stillage.types import Array, Party
 
 
 def progress_of(context: Context, stage: str, what: str) -> Done:
@@ -69,6 +70,29 @@ def student_start(context: Context) -> ModelConfig:
     models = names_of(context.config)
     start, base = models.untrained_student(), models.student_base()
     return ModelConfig(path=str(context.run / base / "model"), dtype=start.dtype) if base else start
+
+
+def condition_start(context: Context, condition: Condition) -> ModelConfig:
+    """Say where the model of a condition starts, a student's own start included."""
+    return student_start(context) if condition.method else arm_start(context, condition.arm)
+
+
+def other_models(context: Context, condition: Condition) -> dict[Party, ModelReader]:
+    """Load the other models that attacks ask: the reference, and the weights before.
+
+    The reference, inside or outside of the run, is the given one, else the weights that the model
+    of the condition started from.
+    """
+    given, asked = names_of(context.config).reference(), other_parties(context.config)
+    begun: tuple[Party, ...] = ("initial",) if given.source else tuple(asked)
+    found: dict[Party, ModelReader] = {}
+    if given.source and asked - {"initial"}:
+        reader = reader_of(context, given, own_tokenizer=True)
+        found |= dict.fromkeys(asked - {"initial"}, reader)
+    if asked & {*begun}:
+        reader = reader_of(context, condition_start(context, condition))
+        found |= dict.fromkeys(asked & {*begun}, reader)
+    return found
 
 
 def reader_of(context: Context, start: ModelConfig, *, own_tokenizer: bool = False) -> ModelReader:

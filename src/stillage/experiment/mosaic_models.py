@@ -52,6 +52,10 @@ class MosaicModels:
             return ModelConfig(path=options.generator, revision=options.revision)
         return self.config.teacher
 
+    def canaries_base(self, arm: Arm) -> str:
+        """Name the stage whose model samples the canaries of an arm; empty: none does."""
+        return "" if self.writer().source or arm.scan else self.base(Arm())
+
     def reference(self) -> ModelConfig:
         """Say which model attacks compare with.
 

@@ -11,6 +11,7 @@ from stillage import __version__
 from stillage.audit.attack_settings import attacks_of, used_settings
 from stillage.experiment import mosaic_compare, mosaic_stages
 from stillage.experiment.mosaic_checks import check_mosaic
+from stillage.experiment.mosaic_documents import outside_documents
 from stillage.experiment.mosaic_models import MosaicModels, names_of
 from stillage.experiment.mosaic_settings import (
     BOOKS,
@@ -19,12 +20,12 @@ from stillage.experiment.mosaic_settings import (
     TOKENIZER,
     asks_for,
     asks_recital,
-    asks_reference,
     attacks_of_scores,
     canaries_name,
     method_params,
     needs_masked,
     options_of,
+    other_parties,
     temperature_of,
     variations_name,
 )
@@ -88,6 +89,8 @@ def mosaic_plan(context: Context) -> list[Stage]:
         arm = condition.arm
         if base := models.base(arm):
             add(base_stage(context, base, models.untrained(arm)))
+        if base := models.canaries_base(arm):
+            add(base_stage(context, base, models.untrained(Arm())))
         add(canaries_stage(context, arm, models, conditions))
         if asks_for(context.config, "neighbours"):
             add(masked_stage(context))
@@ -97,7 +100,8 @@ def mosaic_plan(context: Context) -> list[Stage]:
             count = counts[variations_name(condition.kind, arm)]
             add(variations_stage(context, condition.kind, arm, count))
         if not condition.method:
-            add(condition_stage(context, condition, models, keeps_model=condition in taught))
+            keeps = context.config.mosaic.keep_models or condition in taught
+            add(condition_stage(context, condition, models, keeps_model=keeps))
             continue
         if base := models.student_base():
             add(base_stage(context, base, models.untrained_student()))
@@ -114,7 +118,7 @@ def books_stage(context: Context) -> Stage:
     settings: dict[str, Any] = {name: getattr(mosaic, name) for name in names}
     if not mosaic.titles:  # titles that are named are no draw, and seeds of a sweep share them
         settings |= {"hosts": mosaic.hosts, "seed": context.config.seed}
-    outside = outside_folder(mosaic.books)
+    outside = outside_documents(mosaic.books)
     if mosaic.titles and mosaic.titles != "published":
         outside |= outside_folder(mosaic.titles)
     return Stage(
@@ -171,7 +175,7 @@ def canaries_stage(
     count = max((one.near for one in near), default=0)
     options = config.mosaic.canaries
     writer = models.writer()
-    base = "" if writer.source or arm.scan else models.base(Arm())
+    base = models.canaries_base(arm)
     sampled = {**as_plain(options), "sampling_temperature": temperature_of(config, arm)}
     return Stage(
         name=canaries_name(arm),
@@ -247,9 +251,9 @@ def scores_key(config: Config) -> dict[str, Any]:
     """Say what decides the scores of a condition: its attacks, and what they ask with."""
     attacks = attacks_of(replace(config.audit, attacks=attacks_of_scores(config)))
     names = used_settings(attacks) - {"masked_model", "masked_revision"}  # mosaic's own is asked
-    names |= {"reference", "reference_revision"} if asks_reference(config) else set()
+    names |= {"reference", "reference_revision"} if other_parties(config) else set()
     audit = {name: getattr(config.audit, name) for name in sorted(names)}
-    return {"attacks": list(config.mosaic.attacks), "audit": audit}
+    return {"attacks": sorted({*config.mosaic.attacks}), "audit": audit}
 
 
 def condition_stage(
@@ -269,17 +273,18 @@ def condition_stage(
         settings={
             "condition": {"exact": condition.exact, "near": condition.near},
             "start": as_plain(start),
+            **({} if base or start.source else {"weights_seed": mosaic.pretrain_seed}),
             "train": without(options_of(config, arm), *NOT_OF_DOCUMENTS),
             "block_tokens": mosaic.block_tokens,
             "inject": mosaic.inject,
             "monitor_every": mosaic.monitor_every,
-            "keeps_model": keeps_model,
             "recites": asks_recital(condition),
             "seed": config.seed,
             **scores_key(config),
         },
         inputs=tuple(inputs),
         outside=outside_model(start) | outside_model(models.reference()),
+        kept=("model",) if keeps_model else (),
         work=partial(mosaic_stages.do_condition, context, condition, keeps_model),
         schema=SCHEMAS["condition"],
     )
@@ -289,17 +294,18 @@ def student_stage(context: Context, condition: Condition, models: MosaicModels) 
     """Plan a student of the model that a condition trained."""
     config = context.config
     mosaic, base = config.mosaic, models.student_base()
+    start = models.untrained_student()
     names = ("student_start", "student_reads", "student_windows", "student_prompt_tokens")
     inputs = [BOOKS, TOKENIZER, canaries_name(condition.arm)]
     inputs += [condition_name(teacher_condition(condition)), *([base] if base else [])]
-    inputs += [own] if (own := models.base(condition.arm)) and own not in inputs else []
     inputs += [MASKED] if asks_for(config, "neighbours") else []
     return Stage(
         name=condition_name(condition),
         settings={
             "method": condition.method,
             "params": dict(method_params(config, condition.method)),
-            "start": as_plain(models.untrained_student()),
+            "start": as_plain(start),
+            **({} if base or start.source else {"weights_seed": mosaic.pretrain_seed}),
             "train": without(config.student_train, *NOT_OF_STUDENTS),
             **{one: getattr(mosaic, one) for one in names},
             "student_response_tokens": mosaic.student_response_tokens,
@@ -308,7 +314,8 @@ def student_stage(context: Context, condition: Condition, models: MosaicModels) 
             **scores_key(config),
         },
         inputs=tuple(inputs),
-        outside=outside_model(models.untrained_student()) | outside_model(models.reference()),
+        outside=outside_model(start) | outside_model(models.reference()),
+        kept=("model",) if mosaic.keep_models else (),
         work=partial(mosaic_stages.do_student, context, condition),
         schema=SCHEMAS["student"],
     )
@@ -332,11 +339,12 @@ def compare_stage(
                 one.experiment.name: [asdict(point) for point in one.points] for one in asked
             },
             "copies": {one.experiment.name: one.copies for one in asked},
+            "attacks": list(config.mosaic.attacks),  # the first is the report's
             "resamples": config.mosaic.resamples,
             "level": config.audit.level,
             "seed": config.seed,
         },
-        inputs=tuple(dict.fromkeys([BOOKS, canaries_name(Arm()), *kinds, *names])),
+        inputs=tuple(dict.fromkeys([BOOKS, *kinds, *names])),
         work=partial(mosaic_compare.do_compare, context),
         schema=SCHEMAS[MOSAIC],
     )

@@ -12,6 +12,7 @@ from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.kinds import Kind, Replacement
 from stillage.mosaic.names import kind_name, text_words
 from stillage.run.config import Config, TrainConfig
+from stillage.types import Party
 
 MOSAIC, BOOKS, TOKENIZER, MASKED = "mosaic", "books", "tokenizer", "masked"
 BOOKS_FILE, CANARIES_FILE = "books.parquet", "canaries.parquet"
@@ -78,11 +79,12 @@ def needs_masked(kind: Kind) -> bool:
     return isinstance(kind, Replacement) and kind.candidates != "random"
 
 
-def asks_reference(config: Config) -> bool:
-    """Tell whether an attack of the run, or a score as released, asks another model."""
+def other_parties(config: Config) -> frozenset[Party]:
+    """Name the other models that attacks of the run, or the scores as released, ask."""
     from stillage.audit.attacks import ATTACKS
 
     if not attacks_of_scores(config):
-        return True
+        return frozenset[Party](("reference",))
     named = (ATTACKS[name] for name in attacks_of_scores(config) if name in ATTACKS)
-    return any(query.party not in ("target", "record") for one in named for query in one.queries)
+    asked = frozenset[Party](query.party for one in named for query in one.queries)
+    return asked - {"target", "record"}

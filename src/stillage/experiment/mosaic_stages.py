@@ -17,11 +17,12 @@ from stillage.experiment.inputs import use_threads
 from stillage.experiment.mosaic_inputs import (
     arm_start,
     canaries_in,
+    condition_start,
     encoded_documents,
     masked_in,
+    other_models,
     progress_of,
     reader_of,
-    student_start,
     texts_in,
     tokenizer_in,
 )
@@ -33,7 +34,6 @@ from stillage.experiment.mosaic_settings import (
     VARIATIONS_FILE,
     asks_for,
     asks_recital,
-    asks_reference,
     attacks_of_scores,
     method_params,
     needs_masked,
@@ -243,13 +243,7 @@ def condition_measures(context: Context, condition: Condition) -> ConditionMeasu
     from stillage.mosaic.measured import ConditionMeasures
     from stillage.mosaic.scoring import ScoreSettings
 
-    config, models = context.config, names_of(context.config)
-    given = models.reference()
-    reference = given if given.source else arm_start(context, condition.arm)
-    readers = {}
-    if asks_reference(config):
-        readers["reference"] = reader_of(context, reference, own_tokenizer=bool(given.source))
-        readers["outside"] = readers["initial"] = readers["reference"]
+    config = context.config
     settings = ScoreSettings(
         audit=config.audit,
         seed=config.seed,
@@ -261,9 +255,17 @@ def condition_measures(context: Context, condition: Condition) -> ConditionMeasu
         canaries=canaries_in(context, condition.arm),
         attacks=attacks_of_scores(config),
         settings=settings,
-        others=readers,
+        others=other_models(context, condition),
         recites=asks_recital(condition),
     )
+
+
+def forget_scores(folder: Path, *, keeps_model: bool) -> None:
+    """Have a training done again whose weights went and are to be kept now."""
+    from stillage.mosaic.measured import SCORES_FILE
+
+    if keeps_model and not (folder / "model").is_dir():
+        remove(folder / SCORES_FILE)
 
 
 def do_condition(context: Context, condition: Condition, keeps: bool, folder: Path) -> None:
@@ -274,6 +276,7 @@ def do_condition(context: Context, condition: Condition, keeps: bool, folder: Pa
     from stillage.mosaic.train_condition import Passes
 
     use_threads(context)
+    forget_scores(folder, keeps_model=keeps)
     config, mosaic, arm = context.config, context.config.mosaic, condition.arm
     variations = None
     if condition.kind is not None:
@@ -293,7 +296,7 @@ def do_condition(context: Context, condition: Condition, keeps: bool, folder: Pa
     options = options_of(config, arm)
     with watch_training(context, folder, options, "sft") as watch:
         task = ConditionTask(
-            start=reader_of(context, arm_start(context, arm)),
+            start=reader_of(context, condition_start(context, condition)),
             documents=injected.documents,
             passes=Passes(options=options, block_tokens=mosaic.block_tokens, seed=config.seed),
             measured=condition_measures(context, condition),
@@ -309,12 +312,13 @@ def do_student(context: Context, condition: Condition, folder: Path) -> None:
 
     use_threads(context)
     config, mosaic = context.config, context.config.mosaic
+    forget_scores(folder, keeps_model=mosaic.keep_models)
     hosts = {"others": False, "hosts": True, "all": None}[mosaic.student_reads]
     teacher = context.run / condition_name(teacher_condition(condition)) / "model"
     options = config.student_train
     with watch_training(context, folder, options, condition.method) as watch:
         task = StudentTask(
-            start=reader_of(context, student_start(context)),
+            start=reader_of(context, condition_start(context, condition)),
             teacher=reader_of(context, ModelConfig(path=str(teacher))).model,
             public=encoded_documents(context, texts_in(context, hosts=hosts)),
             method=condition.method,
@@ -329,5 +333,6 @@ def do_student(context: Context, condition: Condition, folder: Path) -> None:
             seed=config.seed,
             measured=condition_measures(context, condition),
             monitor_every=mosaic.monitor_every,
+            keeps_model=mosaic.keep_models,
         )
         run_student(task, folder, watch)

@@ -37,8 +37,8 @@ def list_sections() -> list[Section]:
 
 
 def report_secret(run: Path, stage: str, settings: Mapping[str, Any]) -> str:
-    """Return `secret_of` the report; of any other stage nothing."""
-    return secret_of(run, settings["report"]) if stage == REPORT else ""
+    """Return `secret_of` the report; nothing of another stage, or a mosaic page."""
+    return secret_of(run, settings["report"]) if stage == REPORT and "report" in settings else ""
 
 
 def secret_of(run: Path, look: Mapping[str, Any]) -> str:

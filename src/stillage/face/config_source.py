@@ -138,6 +138,8 @@ def own_folder(verb: str, words: Sequence[str], flat: Flat) -> Path:
     """
     if words and not words[0].startswith("--"):
         return Path("runs") / folder_name(str(Path(words[0]).with_suffix("")))
+    if flat.get("stages") == ["mosaic"] and flat.get("mosaic.books"):
+        return Path("runs") / folder_name(f"mosaic-{Path(flat['mosaic.books'][0]).with_suffix('')}")
     files = [words[0] for path, words in flat.items() if path.startswith("data.files.") and words]
     named = files or flat.get("data.source") or [DataConfig().source]
     # whole paths, as two files of one name are two data sets

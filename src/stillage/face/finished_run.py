@@ -136,6 +136,12 @@ class Run:
         """Name the folder of a model that the run trained."""
         folder = self.folder / name / "model"
         if not folder.is_dir():
+            if (folder.parent / "scores.parquet").is_file():
+                raise DataError(
+                    f"{self.folder} kept no model {name}: it was measured and let go.",
+                    f"not there: {folder}",
+                    "To train it again and keep it: --mosaic.keep-models true --accept-changes.",
+                )
             raise lacking(self.folder, f"model {name}", folder)
         return folder
 

@@ -15,10 +15,9 @@ class CanaryConfig:
     nonmembers: int = 100
     """Canaries of the same kind that go nowhere."""
     length: int = 100
-    """Tokens of a canary, in the tokenizer of the trained model."""
+    """Tokens of a canary, in the trained model's tokenizer."""
     generator: str = ""
-    """Folder or hub id of the model that writes them; empty: the model that is trained, before it
-    is."""
+    """Folder or hub id of the model that writes them. Empty: the model that is trained, before."""
     revision: str = ""
     """Commit of the generator's hub id."""
     sampling_temperature: float = 1.0
@@ -44,7 +43,7 @@ class MosaicConfig:
     params: dict[str, str] = field(default_factory=dict)
     """A setting of an experiment, e.g. replacement.replaced."""
     books: str = ""
-    """The documents: a folder of texts, a file of rows, or a hub id."""
+    """Documents: a folder of texts, a file of rows, a hub id."""
     books_revision: str = ""
     """Commit of the hub data set."""
     text_column: str = "text"
@@ -52,21 +51,22 @@ class MosaicConfig:
     title_column: str = ""
     """Column of the title; empty: book_title or title, where there is one. A file's is its name."""
     titles: str = ""
-    """Which documents hold the canaries: a text file with a title a line, `published` for the 100
-    of the study; empty: a recorded draw."""
+    """Which documents hold the canaries: a file of titles. One a line; `published`: the 100 of the
+    study; empty: a recorded draw."""
     hosts: int = 1
-    """How many documents hold the canaries, where they are drawn."""
+    """Documents that hold the canaries, where they are drawn."""
     max_documents: int = 0
     """Keep the hosts and so many documents in all; 0: all."""
     copies: int = 10
-    """Copies at full dose: N exact ones, or the canary and N - 1 near-copies of it."""
+    """Copies at full dose: exact, or with near-copies. N exact ones, or the canary and N - 1
+    near-copies of it."""
     inject: Literal["tokens", "text"] = "tokens"
-    """Where copies meet their surroundings: as tokens, or as text between spaces. As text the
+    """Whether copies are put in as tokens, or as text. As text they stand between spaces, and the
     tokens at the borders may change; the ledger says which copies survived."""
     block_tokens: int = 512
-    """Documents are cut into blocks of so many tokens to train on."""
+    """Tokens of the blocks that documents are cut into."""
     pretrain_epochs: float = 1.0
-    """Passes over the other documents before, for a model from scratch; 0: none."""
+    """Passes over the other documents before; 0: none. Of a model from scratch."""
     pretrain_lr: float = 1e-3
     """Highest learning rate of those passes."""
     pretrain_batch_size: int = 8
@@ -74,14 +74,16 @@ class MosaicConfig:
     pretrain_seed: int = 1
     """Decides the weights and the order of those passes, so that seeds of a sweep share them."""
     monitor_every: int = 0
-    """Steps between two AUCs of the canaries during training; 0: at the end alone."""
+    """Steps between two AUCs of the canaries. During training; 0: at the end alone."""
+    keep_models: bool = False
+    """Keep the weights of every condition. Otherwise only those that teach students are kept."""
     masked_model: str = ""
-    """Folder or hub id of the masked language model that proposes replacements; empty: a small one,
+    """Masked language model that proposes replacements. Folder or hub id; empty: a small one,
     trained on the documents that hold no canary."""
     masked_revision: str = ""
     """Commit of the masked model's hub id."""
     attacks: tuple[str, ...] = ("loss", "reference")
-    """Names from `stillage ls attacks`; the first is the report's. as_released alone: the five
+    """Names from `stillage ls attacks`. The first is the report's. as_released alone: the five
     scores of the published code. The reference is audit.reference, else the model before it met a
     canary."""
     student_start: Literal["base", "own"] = "base"
@@ -99,12 +101,12 @@ class MosaicConfig:
     student_response_tokens: int = 96
     """Tokens of a piece that are the response."""
     writer: str = ""
-    """Who paraphrases: a folder or hub id of an instruct model, or the http address of an
+    """Who paraphrases: a folder, hub id or http address. Of an instruct model, or of an
     OpenAI-compatible endpoint."""
     writer_revision: str = ""
     """Commit of the writer's hub id."""
     writer_model: str = ""
-    """Name of the model at the endpoint; the key is read from STILLAGE_ENDPOINT_KEY."""
+    """Name of the model at the endpoint. The key is read from STILLAGE_ENDPOINT_KEY."""
     resamples: int = 1000
     """Draws of canaries for the intervals of rho."""
     canaries: CanaryConfig = field(default_factory=CanaryConfig)

@@ -81,13 +81,18 @@ def schedule(plans: Mapping[str, Planned]) -> Schedule:
         for stage in stages:
             folder, key = at[stage.name], found[stage.name]
             label = labels.setdefault(folder, f"{run}: {stage.name}" if run else stage.name)
-            if label not in offers:
+            known = offers.get(label, [])
+            if not known:
                 state = status(folder, stage, key)
                 needs[label] = tuple(labels[at[name]] for name in stage.inputs)
                 offers[label] = []
+            elif {*stage.kept} <= {*known[0].stage.kept}:
+                state = known[0].state
             else:
-                state = offers[label][0].state
-            offers[label].append(Task(run=run, stage=stage, key=key, state=state))
+                state = status(folder, stage, key)
+            task = Task(run=run, stage=stage, key=key, state=state)
+            # done in the name of a run that keeps most
+            offers[label] = sorted([*known, task], key=lambda one: -len(one.stage.kept))
         of_run[run] = tuple(labels[folder] for folder in at.values())
     folders = {label: path for path, label in labels.items()}
     return Schedule(offers=offers, needs=needs, of_run=of_run, folders=folders)

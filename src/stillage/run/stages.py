@@ -42,6 +42,7 @@ class Stage:
     inputs: tuple[str, ...] = ()  # names of stages before it
     outside: Mapping[str, str] = field(default_factory=dict)  # path -> sha256 of files elsewhere
     schema: int = 1
+    kept: tuple[str, ...] = ()  # what it may leave out, and is needed now; not in the key
     secret: str = ""  # in the key and written nowhere, so that nobody can try guesses at the inputs
 
 
@@ -159,11 +160,19 @@ def status(folder: Path, stage: Stage, key: str) -> Status:
         reason = "continues where it stopped" if started_with(folder) == key else NOT_DONE
     elif manifest["key"] != key:
         reason = changed_settings(manifest["settings"], stage.settings) or "an input changed"
+    elif lacking := not_kept(manifest, stage):
+        reason = f"{lacking} was not kept, and is needed now"
     elif wrong := changed_file(folder, manifest["files"]):
         reason = f"damaged: {wrong}"
     else:
         is_done, reason = True, "finished before with the same settings and inputs"
     return Status(is_done=is_done, reason=reason)
+
+
+def not_kept(manifest: Mapping[str, Any], stage: Stage) -> str:
+    """Name what a finished stage left out that is needed now; empty where nothing is."""
+    made = [Path(name).parts for name in manifest["files"]] if stage.kept else []
+    return next((name for name in stage.kept if all(name not in parts for parts in made)), "")
 
 
 def started_with(folder: Path) -> str:
@@ -184,7 +193,7 @@ def set_aside(folder: Path, key: str) -> None:
 def run_stage(folder: Path, stage: Stage, key: str) -> None:
     """Do the stage's work and seal it; a kill leaves it sealed or to be continued."""
     manifest = read_manifest(folder)
-    if manifest is not None and manifest["key"] != key:
+    if manifest is not None and (manifest["key"] != key or not_kept(manifest, stage)):
         set_aside(folder, manifest["key"])
     elif manifest is not None:
         remove(folder)  # damaged: no file of it can be trusted
