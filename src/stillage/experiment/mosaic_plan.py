@@ -173,10 +173,15 @@ def canaries_stage(
     writer = models.writer()
     base = "" if writer.source or arm.scan else models.base(Arm())
     sampled = {**as_plain(options), "sampling_temperature": temperature_of(config, arm)}
+    scanned = {
+        "scanned": list(map(asdict, kinds)),
+        "count": count,
+        "max_jaccard": options.max_jaccard,
+    }
     return Stage(
         name=canaries_name(arm),
         settings={
-            "canaries": {"scanned": list(map(asdict, kinds)), "count": count} if kinds else sampled,
+            "canaries": scanned if kinds else sampled,
             "writer": base or as_plain(writer),
             "seed": config.seed,
         },

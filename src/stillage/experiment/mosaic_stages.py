@@ -155,7 +155,9 @@ def do_canaries(
     config, tokenizer = context.config, tokenizer_in(context)
     options = config.mosaic.canaries
     if scanned:
-        table = scanned_canaries(scanned, count, tokenizer, seed=config.seed)
+        table = scanned_canaries(
+            scanned, count, tokenizer, max_jaccard=options.max_jaccard, seed=config.seed
+        )
     else:
         writer = names_of(config).writer()
         start = writer if writer.source else arm_start(context, Arm())
