@@ -300,7 +300,8 @@ def test_every_stage_comes_after_its_inputs_and_the_report_reads_all() -> None:
         assert "masked" in given  # the neighbour attack asks it
     size = inputs["exact_01_1x32x2"]  # compared with itself before: with no other arm's base
     assert "base_1x32x2" in size and "base" not in size
-    assert inputs["canaries"] == {"tokenizer", "base"} and inputs["base"] == {"books", "tokenizer"}
+    assert inputs["canaries"] == {"books", "tokenizer", "base"}
+    assert inputs["base"] == {"books", "tokenizer"}
     assert {"canaries_t2", "variations_replace_1_t2"} <= inputs["replace_1_n2_t2"]
 
 

@@ -185,7 +185,7 @@ def canaries_stage(
             "writer": base or as_plain(writer),
             "seed": config.seed,
         },
-        inputs=(TOKENIZER, *([base] if base else [])),
+        inputs=(BOOKS, TOKENIZER, *([base] if base else [])),  # they are looked for in the books
         outside=outside_folder(arm.scan) if arm.scan else outside_model(writer),
         work=partial(mosaic_stages.do_canaries, context, arm, kinds, count),
         schema=SCHEMAS["canaries"],

@@ -149,6 +149,7 @@ def do_canaries(
     scanned, count: the kinds that the arm is asked for, and near-copies of each.
     """
     from stillage.mosaic.canaries import make_canaries as sampled
+    from stillage.mosaic.occurrences import with_occurrences
     from stillage.mosaic.scanned_canaries import scanned_canaries
 
     use_threads(context)
@@ -170,6 +171,9 @@ def do_canaries(
             seed=config.seed,
             progress=progress_of(context, folder.name, "sampling {} canaries"),
         )
+    hosts, others = texts_in(context, hosts=True), texts_in(context, hosts=False)
+    ids = encoded_documents(context, [*hosts, *others])
+    table = with_occurrences(table, ids[: len(hosts)], ids[len(hosts) :])
     write_with_metadata(folder / CANARIES_FILE, table)
 
 
