@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillage.corpus.sources import HUB_ID
@@ -55,6 +56,9 @@ def check_mosaic(config: Config, team: Team | None = None) -> list[Asked]:
         )
     if not HUB_ID.fullmatch(mosaic.books) and not outside_folder(mosaic.books):
         raise DataError("There are no documents.", f"not there: {mosaic.books}", "Check the path.")
+    if (file := mosaic.canaries.file) and not Path(file).is_file():
+        fix = "Write it with `stillage mosaic canaries`, or leave the setting out."
+        raise DataError("There is no file of canaries.", f"mosaic.canaries.file: {file}", fix)
     asked = asked_experiments(config)
     check_students(config, asked)
     check_arms(config, asked)

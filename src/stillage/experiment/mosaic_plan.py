@@ -22,6 +22,7 @@ from stillage.experiment.mosaic_settings import (
     asks_reference,
     attacks_of_scores,
     canaries_name,
+    file_of_canaries,
     method_params,
     needs_masked,
     options_of,
@@ -164,14 +165,15 @@ def base_stage(context: Context, name: str, start: ModelConfig) -> Stage:
 def canaries_stage(
     context: Context, arm: Arm, models: MosaicModels, conditions: Sequence[Condition]
 ) -> Stage:
-    """Plan the canaries of an arm: sampled, or the targets of a scan."""
+    """Plan the canaries of an arm: sampled, those of a file, or the targets of a scan."""
     config = context.config
     near = [one for one in conditions if arm.scan and one.arm == arm and one.kind is not None]
     kinds = [one.kind for one in near if isinstance(one.kind, Scanned)]
     count = max((one.near for one in near), default=0)
     options = config.mosaic.canaries
-    writer = models.writer()
-    base = "" if writer.source or arm.scan else models.base(Arm())
+    file = file_of_canaries(config, arm)
+    writer = ModelConfig() if file else models.writer()
+    base = "" if writer.source or arm.scan or file else models.base(Arm())
     sampled = {**as_plain(options), "sampling_temperature": temperature_of(config, arm)}
     scanned = {
         "scanned": list(map(asdict, kinds)),
@@ -181,12 +183,12 @@ def canaries_stage(
     return Stage(
         name=canaries_name(arm),
         settings={
-            "canaries": scanned if kinds else sampled,
+            "canaries": scanned if kinds else {"file": file} if file else sampled,
             "writer": base or as_plain(writer),
             "seed": config.seed,
         },
         inputs=(BOOKS, TOKENIZER, *([base] if base else [])),  # they are looked for in the books
-        outside=outside_folder(arm.scan) if arm.scan else outside_model(writer),
+        outside=outside_folder(given) if (given := arm.scan or file) else outside_model(writer),
         work=partial(mosaic_stages.do_canaries, context, arm, kinds, count),
         schema=SCHEMAS["canaries"],
     )

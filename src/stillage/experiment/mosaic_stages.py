@@ -35,6 +35,7 @@ from stillage.experiment.mosaic_settings import (
     asks_recital,
     asks_reference,
     attacks_of_scores,
+    file_of_canaries,
     method_params,
     needs_masked,
     options_of,
@@ -144,10 +145,11 @@ def do_base(context: Context, start: ModelConfig, folder: Path) -> None:
 def do_canaries(
     context: Context, arm: Arm, scanned: Sequence[Scanned], count: int, folder: Path
 ) -> None:
-    """Sample the canaries of an arm, or take the targets of its scan.
+    """Sample the canaries of an arm, or take those of a file, or the targets of its scan.
 
     scanned, count: the kinds that the arm is asked for, and near-copies of each.
     """
+    from stillage.mosaic.canaries import given_canaries
     from stillage.mosaic.canaries import make_canaries as sampled
     from stillage.mosaic.occurrences import with_occurrences
     from stillage.mosaic.scanned_canaries import scanned_canaries
@@ -159,6 +161,8 @@ def do_canaries(
         table = scanned_canaries(
             scanned, count, tokenizer, max_jaccard=options.max_jaccard, seed=config.seed
         )
+    elif file := file_of_canaries(config, arm):
+        table = given_canaries(Path(file), tokenizer)
     else:
         writer = names_of(config).writer()
         start = writer if writer.source else arm_start(context, Arm())
