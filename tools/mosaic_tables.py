@@ -16,18 +16,18 @@ from stillage.mosaic.table_columns import (
     POINTS,
     SCORES,
     VARIATIONS,
-    schema,
+    table_schema,
 )
 
 SCHEMAS: Mapping[str, pa.Schema] = {
-    "mosaic/points.parquet": schema(POINTS),
-    "books/books.parquet": schema(BOOKS),
-    "canaries/canaries.parquet": schema(CANARIES),
-    "variations_KIND/variations.parquet": schema(VARIATIONS),
-    "CONDITION/ledger.parquet": schema(LEDGER),
-    "CONDITION/scores.parquet": schema(SCORES),
-    "CONDITION/monitor.parquet": schema(MONITOR),
-    "CONDITION/answers.parquet": schema(ANSWERS),
+    "mosaic/points.parquet": table_schema(POINTS),
+    "books/books.parquet": table_schema(BOOKS),
+    "canaries/canaries.parquet": table_schema(CANARIES),
+    "variations_KIND/variations.parquet": table_schema(VARIATIONS),
+    "CONDITION/ledger.parquet": table_schema(LEDGER),
+    "CONDITION/scores.parquet": table_schema(SCORES),
+    "CONDITION/monitor.parquet": table_schema(MONITOR),
+    "CONDITION/answers.parquet": table_schema(ANSWERS),
 }
 ROWS: Mapping[str, str] = {
     "mosaic/points.parquet": "A row per experiment, point and attack; `report/points.csv` has the same. A "

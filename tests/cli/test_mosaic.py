@@ -15,6 +15,7 @@ from stillage.cli.mosaic_canaries import CanariesFlags, canary_options, watching
 from stillage.models.load import load_model, save_model
 from stillage.mosaic import canaries
 from stillage.mosaic.canaries import about_canaries, read_canaries
+from stillage.mosaic.experiments import EXPERIMENTS
 from stillage.run.config import ModelConfig
 from stillage.run.folder import read_table, write_with_metadata
 from stillage.run.mosaic_config import CanaryConfig
@@ -217,6 +218,18 @@ def test_a_file_of_canaries_is_what_a_run_injects(
     write_with_metadata(out, read_canaries(out).slice(1))
     with pytest.raises(DataError, match="members first"):
         do_canaries(context, Arm(), [], 0, context.run / "canaries")
+
+
+def test_the_settings_of_an_experiment_are_explained(capsys: Printed) -> None:
+    assert main(["ls", "experiments", "insertion"]) == 0
+    told = capsys.readouterr().out
+    assert "--mosaic.params.insertion.piece N,..." in told and "5" in told
+    for params in EXPERIMENTS.values():
+        assert all(field_texts(params.params).values()), params.name
+    assert main(["ls", "experiments", "insertoin"]) == 2
+    assert "Did you mean insertion?" in capsys.readouterr().err
+    assert main(["ls", "experiments"]) == 0
+    assert 'lists as 2,4 or "2 4"' in capsys.readouterr().out
 
 
 def test_each_action_has_a_help_of_one_screen(capsys: Printed) -> None:
