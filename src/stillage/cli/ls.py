@@ -1,4 +1,4 @@
-"""`stillage ls methods|attacks|divergences|experiments|presets`: list what there is."""
+"""`stillage ls methods|attacks|experiments|...`: list what there is."""
 
 from __future__ import annotations
 
@@ -113,9 +113,10 @@ def experiment_settings(name: str) -> list[tuple[str, ...]]:
         raise UserError(what, known, did_you_mean(name, EXPERIMENTS, "Choose one of these."))
     params = EXPERIMENTS[name].params
     texts, kinds = field_texts(params), get_type_hints(params)
+    prefix = f"--mosaic.params.{name}."
     rows = [
         (
-            f"--mosaic.params.{name}.{entry.name.replace('_', '-')} {written_form(kinds[entry.name])}",
+            f"{prefix}{entry.name.replace('_', '-')} {written_form(kinds[entry.name])}",
             shown_default(entry.default) or "none",
             texts[entry.name],
         )
@@ -150,7 +151,8 @@ LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
 
 def help_text(verb: str, words: list[str]) -> str:
     """Return how the verb is called."""
-    return f"usage: stillage {verb} [{' | '.join(LISTS)} | presets NAME | experiments NAME] [--plugin FILE.py]"
+    names = " | ".join([*LISTS, "presets NAME", "experiments NAME"])
+    return f"usage: stillage {verb} [{names}] [--plugin FILE.py]"
 
 
 def main(verb: str, words: list[str]) -> int:

@@ -59,7 +59,10 @@ def canaries_in(context: Context, arm: Arm) -> pa.Table:
 
 
 def canary_facts(context: Context) -> dict[str, Any]:
-    """Return the settings of canaries; counts and length are a file's where it is given."""
+    """Return the settings of canaries.
+
+    Where their file is given, counts and length are its.
+    """
     options = context.config.mosaic.canaries
     settings = asdict(options)
     if not options.file:

@@ -165,7 +165,7 @@ def base_stage(context: Context, name: str, start: ModelConfig) -> Stage:
 def canaries_stage(
     context: Context, arm: Arm, models: MosaicModels, conditions: Sequence[Condition]
 ) -> Stage:
-    """Plan the canaries of an arm: sampled, those of a file, or the targets of a scan."""
+    """Plan an arm's canaries: sampled, those of a file, or of a scan."""
     config = context.config
     near = [one for one in conditions if arm.scan and one.arm == arm and one.kind is not None]
     kinds = [one.kind for one in near if isinstance(one.kind, Scanned)]

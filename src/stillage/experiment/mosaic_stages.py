@@ -145,7 +145,7 @@ def do_base(context: Context, start: ModelConfig, folder: Path) -> None:
 def do_canaries(
     context: Context, arm: Arm, scanned: Sequence[Scanned], count: int, folder: Path
 ) -> None:
-    """Sample the canaries of an arm, or take those of a file, or the targets of its scan.
+    """Sample an arm's canaries, or take those of a file or of its scan.
 
     scanned, count: the kinds that the arm is asked for, and near-copies of each.
     """

@@ -48,9 +48,9 @@ def make_variations(
 
     kind = Replacement(replaced=10, candidates="random") if kind is None else kind
     check_kind(kind, count)
-    check_texts(texts)
+    check_text_list(texts)
     reader = fast(tokenizer)
-    ids = [ids_of(text, number, reader) for number, text in enumerate(texts)]
+    ids = [ids_of_text(text, number, reader) for number, text in enumerate(texts)]
     return variations.variations_of_ids(
         ids,
         kind,
@@ -61,7 +61,7 @@ def make_variations(
     )
 
 
-def check_texts(texts: object) -> None:
+def check_text_list(texts: object) -> None:
     """Refuse one text, and tables. DataError."""
     is_one = isinstance(texts, (str, bytes, Mapping)) or hasattr(texts, "columns")
     if is_one or not isinstance(texts, Iterable):
@@ -70,7 +70,7 @@ def check_texts(texts: object) -> None:
         raise DataError("texts is no list of texts.", values, fix)
 
 
-def ids_of(text: object, number: int, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+def ids_of_text(text: object, number: int, tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """Encode a text, or check ids. DataError, with its number, for what is neither."""
     from stillage.mosaic.token_texts import encode_texts
 

@@ -39,11 +39,17 @@ def own_settings(
                 f"Ask for {name}, or leave the setting out.",
             )
         found[name][setting] = value
-    return {name: settings_of(kind, found[name], f"{where}.{name}") for name, kind in kinds.items()}
+    return {
+        name: settings_of_entry(kind, found[name], f"{where}.{name}")
+        for name, kind in kinds.items()
+    }
 
 
-def settings_of(kind: type, given: Mapping[str, str], where: str) -> object:
-    """Read the settings of one entry; ConfigError that says how each of them is written."""
+def settings_of_entry(kind: type, given: Mapping[str, str], where: str) -> object:
+    """Read the settings of one entry.
+
+    ConfigError that says how each of them is written.
+    """
     try:
         return typed(kind, flag_words(kind, given), where)
     except ConfigError as error:
