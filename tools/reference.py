@@ -27,6 +27,7 @@ from stillage.cli.mosaic import ACTIONS as MOSAIC_ACTIONS
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import DIVERGENCE_PARAMS
 from stillage.functional.divergence import DIVERGENCES
+from stillage.mosaic.experiments import EXPERIMENTS
 from stillage.run.config import Config
 from stillage.run.flags import ALIASES
 from stillage.run.setting_texts import Setting, group_texts, setting_rows
@@ -149,7 +150,21 @@ def settings() -> str:
         *groups,
         *actions("corpus", CORPUS_ACTIONS),
         *actions("mosaic", MOSAIC_ACTIONS),
+        *experiments(),
     )
+
+
+def experiments() -> list[str]:
+    """Describe the settings of every experiment of a mosaic run."""
+    parts = [
+        "## Experiments of stillage mosaic run",
+        'A list is typed in one word, `2,4` or `"2 4"`; `stillage ls experiments NAME` shows the same.',
+    ]
+    for one in EXPERIMENTS.values():
+        rows = setting_rows(one.params(), f"mosaic.params.{one.name}.")
+        about = settings_table(rows) if rows else "No settings."
+        parts.append(f"### {one.name}\n\n{one.title}.\n\n{about}")
+    return parts
 
 
 def actions(verb: str, known: Mapping[str, str]) -> list[str]:

@@ -15,8 +15,9 @@ from stillage.cli.mosaic_canaries import CanariesFlags, canary_options, watching
 from stillage.models.load import load_model, save_model
 from stillage.mosaic import canaries
 from stillage.mosaic.canaries import about_canaries, read_canaries
+from stillage.mosaic.experiments import EXPERIMENTS
 from stillage.run.config import ModelConfig
-from stillage.run.folder import read_table
+from stillage.run.folder import read_table, write_with_metadata
 from stillage.run.mosaic_config import CanaryConfig
 from stillage.run.setting_texts import field_texts
 
@@ -110,7 +111,7 @@ def test_a_signal_ends_the_writing_and_leaves_nothing(
 def test_the_flags_are_the_settings_of_a_config() -> None:
     ours, theirs = field_texts(CanariesFlags), field_texts(CanaryConfig)
     usual, flags = CanaryConfig(), CanariesFlags()
-    names = {entry.name for entry in dataclasses.fields(CanaryConfig)} - {"generator"}
+    names = {entry.name for entry in dataclasses.fields(CanaryConfig)} - {"generator", "file"}
     assert names < ours.keys()
     assert {name for name in names if ours[name] != theirs[name]} == {"revision"}
     assert canary_options("", flags) == usual
@@ -189,6 +190,66 @@ def test_the_first_screens_name_what_there_is(capsys: Printed) -> None:
     for flag in ("writer", "writer-model", "monitor-every", "keep-models"):
         assert f"--mosaic.{flag} " in screen
     assert "runs/mosaic-BOOKS" in screen
+
+
+def test_only_a_table_of_the_same_kind_is_overwritten(
+    model: str, shelf: str, tmp_path: Path, capsys: Printed
+) -> None:
+    out = tmp_path / "b.parquet"
+    assert main(["mosaic", "books", shelf, str(out)]) == 0
+    assert main(["mosaic", "books", shelf, str(out), "--seed", "2"]) == 0
+    assert main(["mosaic", "canaries", model, str(out), *FEW]) == 2
+    assert "something else where the canaries" in capsys.readouterr().err
+    out.write_text("my notes")
+    assert main(["mosaic", "books", shelf, str(out)]) == 2
+    assert out.read_text() == "my notes"
+
+
+def test_documents_without_text_are_said(shelf: str, tmp_path: Path, capsys: Printed) -> None:
+    (Path(shelf) / "void.txt").write_text("")
+    assert main(["mosaic", "books", shelf, str(tmp_path / "b.parquet")]) == 0
+    assert "4 documents (1 without text), of which 1 are" in capsys.readouterr().out
+
+
+def test_a_file_of_canaries_is_what_a_run_injects(
+    model: str, shelf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its counts and length are those of the run."""
+    from stillage.errors import DataError
+    from stillage.experiment import mosaic_inputs
+    from stillage.experiment.context import make_context
+    from stillage.experiment.mosaic_stages import do_canaries
+    from stillage.models.load import load_tokenizer
+    from stillage.mosaic.condition import Arm
+    from stillage.run.parse import build
+    from stillage.run.stop import Stop
+
+    out, run = tmp_path / "c.parquet", tmp_path / "run"
+    assert main(["mosaic", "canaries", model, str(out), *FEW, "--top-k", "3"]) == 0
+    load_tokenizer(model).save_pretrained(run / "tokenizer")
+    given = {"mosaic.canaries.file": [str(out)], "mosaic.books": [shelf], "out": [str(run)]}
+    config = build({"stages": ["mosaic"], **given})
+    context = make_context(config, Stop(), lambda name, facts: None)
+    monkeypatch.setattr("stillage.experiment.mosaic_stages.texts_in", lambda *_, hosts: ["abc"])
+    do_canaries(context, Arm(), [], 0, context.run / "canaries")
+    assert read_canaries(context.run / "canaries" / "canaries.parquet").equals(read_canaries(out))
+    facts = mosaic_inputs.canary_facts(context)
+    assert (facts["members"], facts["nonmembers"], facts["length"]) == (3, 2, 6)
+    write_with_metadata(out, read_canaries(out).slice(1))
+    with pytest.raises(DataError, match="members first"):
+        do_canaries(context, Arm(), [], 0, context.run / "canaries")
+
+
+def test_the_settings_of_an_experiment_are_explained(capsys: Printed) -> None:
+    assert main(["ls", "experiments", "insertion"]) == 0
+    told = capsys.readouterr().out
+    assert "--mosaic.params.insertion.piece N,..." in told and "5" in told
+    for params in EXPERIMENTS.values():
+        assert all(field_texts(params.params).values()), params.name
+    assert main(["ls", "experiments", "insertoin"]) == 2
+    assert "Did you mean insertion?" in capsys.readouterr().err
+    assert main(["ls", "experiments"]) == 0
+    assert 'lists as 2,4 or "2 4"' in capsys.readouterr().out
 
 
 def test_each_action_has_a_help_of_one_screen(capsys: Printed) -> None:

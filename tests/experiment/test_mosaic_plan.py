@@ -144,6 +144,7 @@ VALUES: Mapping[str, list[str]] = {
     "mosaic.masked_model": ["org/masked"],
     "mosaic.student_params.seqkd.beams": ["3"],
     "mosaic.canaries.generator": ["org/model"],
+    "mosaic.canaries.file": [__file__],
     "mosaic.canaries.buckets": ["1", "10", "100"],
     "audit.reference_revision": ["b" * 40],
     "teacher.heads": ["2"],
@@ -309,7 +310,8 @@ def test_every_stage_comes_after_its_inputs_and_the_report_reads_all() -> None:
         assert "masked" in given  # the neighbour attack asks it
     size = inputs["exact_01_1x32x2"]  # compared with itself before: with no other arm's base
     assert "base_1x32x2" in size and "base" not in size
-    assert inputs["canaries"] == {"tokenizer", "base"} and inputs["base"] == {"books", "tokenizer"}
+    assert inputs["canaries"] == {"books", "tokenizer", "base"}
+    assert inputs["base"] == {"books", "tokenizer"}
     assert {"canaries_t2", "variations_replace_1_t2"} <= inputs["replace_1_n2_t2"]
 
 
@@ -381,6 +383,20 @@ def test_a_masked_model_that_only_an_attack_asks_is_planned() -> None:
     for attack, is_there in (("loss", False), ("neighbour", True)):
         names = [stage.name for stage in stages({"mosaic.attacks": [attack]}, few)]
         assert ("masked" in names) == is_there
+
+
+def test_a_file_of_canaries_is_in_the_key_and_no_base_writes_them(tmp_path: Path) -> None:
+    file, keys = tmp_path / "c.parquet", set[str]()
+    for content in ("one", "two"):
+        file.write_text(content)
+        found = stages({"mosaic.canaries.file": [str(file)]})
+        inputs = {stage.name: set(stage.inputs) for stage in found}
+        assert inputs["canaries"] == {"books", "tokenizer"} and "base" in inputs["canaries_t2"]
+        keys.add(stage_keys(found)["canaries"])
+    assert len(keys) == 2
+    file.unlink()
+    with pytest.raises(DataError, match="no file of canaries"):
+        stages({"mosaic.canaries.file": [str(file)]})
 
 
 FIRST = ["learning_rate", "temperature"]

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from stillage.errors import ConfigError, UserError
+from stillage.errors import ConfigError, DataError, UserError
 from stillage.functional.equivalence import (
     FLAGS,
     Smoothing,
@@ -180,6 +181,31 @@ def test_hostile_curves_give_a_number_and_say_why(name: str) -> None:
 def test_what_is_no_curve_is_refused(curve: list[float], auc: float) -> None:
     with pytest.raises(UserError):
         exact_duplicate_equivalent(curve, auc)
+
+
+@pytest.mark.parametrize(
+    ("curve", "auc", "said"),
+    [
+        ([0.5, 0.6], None, "fuzzy_auc: NoneType"),
+        ([0.5, 0.6], "0.8", "fuzzy_auc: str"),
+        ([0.5, 0.6], [0.8], "fuzzy_auc: list of 1 dim"),
+        ((one for one in (0.5, 0.6)), 0.5, "auc_by_copies: generator"),
+        ([[0.5, 0.6]], 0.5, "auc_by_copies: list of 2 dim"),
+        ([[0.5], [0.6, 0.7]], 0.5, "auc_by_copies: list"),
+        ([0.5, "0.6"], 0.5, "auc_by_copies: list"),
+        ([61, 70], 0.5, "2 of 2 are not, the first 61"),
+        ([0.5, 0.6], 70, "fuzzy_auc: 1 of 1 are not, the first 70"),
+    ],
+)
+def test_values_of_other_kinds_are_refused_in_three_lines(
+    curve: Any,  # noqa: ANN401
+    auc: Any,  # noqa: ANN401
+    said: str,
+) -> None:
+    with pytest.raises(DataError) as caught:
+        exact_duplicate_equivalent(curve, auc)
+    assert said in caught.value.values and len(str(caught.value).splitlines()) == 3
+    assert ("Divide percent" in caught.value.fix) == ("are not" in said)
 
 
 def test_an_unknown_smoothing_is_refused() -> None:

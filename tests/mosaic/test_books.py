@@ -129,6 +129,29 @@ def test_a_limit_keeps_the_hosts_and_the_first_others(tmp_path: Path) -> None:
         choose_books(source, BookRules(hosts=3, max_documents=2), seed=1)
 
 
+def test_a_table_of_books_keeps_its_hosts(tmp_path: Path) -> None:
+    source = titled(tmp_path / "books.jsonl", *"abcdef")
+    first = choose_books(source, BookRules(titles=("e", "b")), seed=1)
+    write_table(tmp_path / "b.parquet", first)
+    again = choose_books(tmp_path / "b.parquet", BookRules(), seed=7)
+    assert again.equals(first)
+    about = json.loads(again.schema.metadata[b"books"])
+    assert about["hosts"] == "by the column is_host" and about["seed"] is None
+    few = choose_books(tmp_path / "b.parquet", BookRules(max_documents=3), seed=7)
+    assert few["title"].to_pylist() == ["a", "b", "e"] and hosts(few) == ["1 b", "4 e"]
+    named = choose_books(tmp_path / "b.parquet", BookRules(titles=("c",)), seed=7)
+    assert hosts(named) == ["2 c"]
+    with pytest.raises(DataError, match="2 of 6; max_documents: 1"):
+        choose_books(tmp_path / "b.parquet", BookRules(max_documents=1), seed=7)
+    words = rows(tmp_path / "w.jsonl", {"text": "a", "is_host": "yes"})  # no boolean: no mark
+    drawn = choose_books(words, BookRules(), seed=1)
+    assert json.loads(drawn.schema.metadata[b"books"])["hosts"] == "drawn"
+    for marks, said in (([False, False], "0 of 2"), ([True, False], "is empty")):
+        texts = ({"text": f" {k}" * k, "is_host": mark} for k, mark in enumerate(marks))
+        with pytest.raises(DataError, match=said):
+            choose_books(rows(tmp_path / "m.jsonl", *texts), BookRules(), seed=1)
+
+
 @pytest.mark.parametrize("limits", [{"hosts": 0}, {"hosts": -1}, {"max_documents": -1}])
 def test_counts_that_cannot_be_are_refused(limits: Mapping[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be"):

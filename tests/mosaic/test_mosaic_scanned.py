@@ -20,8 +20,10 @@ from stillage.corpus.token_file import write_tokens
 from stillage.corpus.tokenizers import rules_hash
 from stillage.data.bpe import train_bpe
 from stillage.errors import ConfigError, DataError
+from stillage.mosaic.canaries import about_canaries
 from stillage.mosaic.kinds import Scanned
-from stillage.mosaic.scanned import find_scanned, scanned_variations
+from stillage.mosaic.scanned import ScanFound, find_scanned, scanned_variations
+from stillage.mosaic.scanned_canaries import scanned_canaries
 from stillage.mosaic.variations import variations_of_ids
 from stillage.run.folder import sha256_file, write_json
 
@@ -35,6 +37,7 @@ DOCUMENTS = [
     [*FAR, 7, *NEAR[0], 8],  # NEAR[0] again
     [*SECOND, 9, 9, *SECOND[:5], 99, *SECOND[6:]],
 ]
+OTHERS = [tuple(range(start, start + 10)) for start in range(100, 220, 20)]  # nothing in common
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +152,65 @@ def test_refusals(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(DataError, match="not those that were scanned"):
         find_scanned(Scanned(scan=str(folder), max_distance=4), tokenizer)
     manifest.write_text(before)
+
+
+def near(ids: tuple[int, ...]) -> tuple[int, ...]:
+    """The ids with the first replaced."""
+    return (99, *ids[1:])
+
+
+def test_a_hit_that_holds_its_target_is_no_near_copy(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stillage.mosaic import scanned
+
+    scan = scanned.read_scan(folder)
+    (row, *rest) = scan.hits.to_pylist()
+    near_hit = {"distance": 1, "metric": "levenshtein"}
+    held = row | near_hit | {"document": 0, "start": 12, "end": 23}  # FIRST and the token before it
+    assert DOCUMENTS[0][13:23] == FIRST
+    hit_table = pa.Table.from_pylist([held, row, *rest])
+    changed = Scan(
+        folder=scan.folder,
+        plan=scan.plan,
+        targets=scan.targets,
+        tokens_Nm=scan.tokens_Nm,
+        hits=hit_table,
+        manifest={},
+    )
+    monkeypatch.setattr(scanned, "read_scan", lambda _: changed)
+    found = find_scanned(Scanned(scan=str(folder), max_distance=4), tokenizer)
+    assert found.holding == 1 and as_lists(found.copies[tuple(FIRST)]) == [*NEAR, FAR]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_two_scanned_canaries_are_alike(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    swapped = (OTHERS[0][1], OTHERS[0][0], *OTHERS[0][2:])  # Jaccard 1 with the first
+    one_off = (*OTHERS[1][:9], 98)  # a distance of 1 from the second, Jaccard 9 / 11
+    copies = {ids: [near(ids)] for ids in (*OTHERS, swapped, one_off)}
+    copies[OTHERS[2]] = [(1, *OTHERS[3])]  # holds another target whole
+    copies[OTHERS[4]].append((1, 2, 3))
+    copies[OTHERS[5]].append((1, 2, 3))  # the same near-copy
+    copies[(7,) * 10] = []
+    found = ScanFound(scan="scan", copies=copies, repeated=0, farthest=2)
+    monkeypatch.setattr("stillage.mosaic.scanned_canaries.find_scanned", lambda *_: found)
+    kinds = [Scanned(scan="scan", max_distance=2)]
+    table = scanned_canaries(kinds, 1, tokenizer, max_jaccard=0.9, seed=seed)
+    chosen = [tuple(ids) for ids in table["ids"].to_pylist()]
+    pairs = ((OTHERS[0], swapped), (OTHERS[1], one_off), OTHERS[2:4], OTHERS[4:])
+    assert all(len({*pair} & {*chosen}) == 1 for pair in pairs) and len(chosen) == 4
+    assert table["role"].to_pylist() == ["member", "member", "nonmember", "nonmember"]
+    about = about_canaries(table)
+    assert about["left_out"] == {
+        "in near-copies of another": 2,
+        "near another": 1,
+        "too few near-copies": 1,
+        "too similar to another": 1,
+    }
+    with pytest.raises(DataError, match="unlike each other") as raised:
+        copies.pop(OTHERS[4])
+        copies.pop(OTHERS[5])
+        scanned_canaries(kinds, 1, tokenizer, max_jaccard=0.9, seed=seed)
+    assert "1 near another" in str(raised.value) and "max_jaccard" in str(raised.value)

@@ -127,13 +127,30 @@ def test_a_numbered_list_as_published(server: Server, write: Callable[..., pa.Ta
 def test_always_the_same_answer_ends_in_an_error_with_counts(
     server: Server, write: Callable[..., pa.Table]
 ) -> None:
-    server.plan = lambda number, body: says("w31 w32 w33 w34 w35 w36")
+    def reversed_words(number: int, body: dict[str, Any]) -> Given:
+        found = re.search(LINES, body["messages"][0]["content"])
+        assert found is not None
+        return says(" ".join(reversed(found[1].split())))
+
+    server.plan = reversed_words
     with pytest.raises(ModelError, match="of 3 canaries") as raised:
         write(Asking(count=2, seed=1, rounds=4))
     lines = str(raised.value).splitlines()
     assert len(lines) == 3 and len(server.bodies) == 6 + 3 * 3
     assert "found: from 1 on, 3 in all" in lines[1] and "12 said before" in lines[1]
     assert "may ignore temperature and seed" in lines[2]
+
+
+def test_the_same_answers_for_every_canary_end_in_an_error(
+    server: Server, write: Callable[..., pa.Table]
+) -> None:
+    texts = ["w31 w32 w33 w34 w35 w36", "w41 w42 w43 w44 w45 w46"]
+    server.plan = lambda number, body: says("1. {}\n2. {}".format(*texts))
+    with pytest.raises(ModelError, match="of 2 of 3 canaries") as raised:
+        write(Asking(count=2, seed=1, rounds=2, per_request=2))
+    lines = str(raised.value).splitlines()
+    assert "from 0 on, 2 in all" in lines[1] and "8 said of another canary" in lines[1]
+    assert "the same of different canaries" in lines[2]
 
 
 def test_an_endpoint_that_says_nothing(server: Server, write: Callable[..., pa.Table]) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 from transformers import PreTrainedTokenizerFast
 
@@ -94,3 +97,64 @@ def test_refusals(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(ModelError, match="no fast one"):
         python_variations.fast(object())  # pyright: ignore[reportArgumentType]
     assert len(st.mosaic.make_variations([], tokenizer)) == 0
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (TEXTS[0], "texts: str"),
+        ({"text": TEXTS}, "texts: dict"),
+        (pa.table({"text": TEXTS}), "texts: Table"),
+        (None, "texts: NoneType"),
+        ([TEXTS[0], None], "text 1: None"),
+        ([math.nan, TEXTS[0]], "text 0: nan"),
+        ([[1, 2], [[1], [2, 3]]], "text 1"),
+        ([["a", "b"]], "text 0: ['a', 'b']"),
+        ([[1, 2, 10**6]], "ids from 1 to 1000000"),
+        ([[1, -2, 3]], "ids from -2 to 3"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Any,  # noqa: ANN401
+    said: str,
+) -> None:
+    with pytest.raises(DataError) as caught:
+        st.mosaic.make_variations(texts, tokenizer, count=1)
+    assert said in caught.value.values and len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "said"),
+    [
+        ("shuffle", 1, "kind: 'shuffle'"),
+        (st.mosaic.Shuffle, 1, "Shuffle"),
+        (
+            st.mosaic.Replacement(replaced=2, candidates=cast("Any", "foo")),
+            1,
+            "'foo', wanted masked",
+        ),
+        (
+            st.mosaic.Replacement(replaced=2, places=cast("Any", "smae")),
+            1,
+            "wanted different or same",
+        ),
+        (
+            st.mosaic.Replacement(replaced=cast("Any", 2.5)),
+            1,
+            "replaced: 2.5, wanted a whole number",
+        ),
+        (st.mosaic.Shuffle(piece=2, tau=cast("Any", "0.4")), 1, "tau: '0.4', wanted a number"),
+        (None, "2", "count: '2', wanted a whole number"),
+        (None, True, "count: True"),
+    ],
+)
+def test_kinds_and_counts_of_other_types_are_refused(
+    tokenizer: PreTrainedTokenizerFast,
+    kind: Any,  # noqa: ANN401
+    count: Any,  # noqa: ANN401
+    said: str,
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        st.mosaic.make_variations(TEXTS, tokenizer, kind=kind, count=count)
+    assert said in caught.value.values and len(str(caught.value).splitlines()) == 3

@@ -1,12 +1,14 @@
-"""`stillage ls methods|attacks|divergences|presets`: list what there is."""
+"""`stillage ls methods|attacks|experiments|...`: list what there is."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import get_type_hints
 
 from stillage.cli.paths import aligned_lines
-from stillage.errors import UserError
+from stillage.errors import UserError, did_you_mean
 
 NEEDS: Mapping[str, str] = {
     "reference": "reference model",
@@ -23,6 +25,11 @@ NEEDS: Mapping[str, str] = {
 }
 """What an attack needs besides the target, by whom it asks or what about."""
 KINDS: Mapping[str, str] = {"nonmembers": "nonmembers", "both": "members and nonmembers"}
+
+HOW_TYPED = (
+    'Typed as --mosaic.params.NAME.SETTING VALUE, lists as 2,4 or "2 4"; '
+    "`stillage ls experiments NAME` says what each setting is."
+)
 
 
 def list_methods() -> list[tuple[str, ...]]:
@@ -86,8 +93,6 @@ def list_experiments() -> list[tuple[str, ...]]:
 
     Name, question, settings with defaults.
     """
-    from dataclasses import fields
-
     from stillage.mosaic.experiments import EXPERIMENTS
 
     rows = [("experiment", "what it shows", "settings")]
@@ -95,6 +100,29 @@ def list_experiments() -> list[tuple[str, ...]]:
         settings = (f"{entry.name}={shown_default(entry.default)}" for entry in fields(one.params))
         rows.append((one.name, one.title, " ".join(settings) or "-"))
     return rows
+
+
+def experiment_settings(name: str) -> list[tuple[str, ...]]:
+    """List the settings of an experiment: how each is typed, its default, what it is."""
+    from stillage.mosaic.experiments import EXPERIMENTS
+    from stillage.run.own_settings import written_form
+    from stillage.run.setting_texts import field_texts
+
+    if name not in EXPERIMENTS:
+        what, known = f"There is no experiment {name!r}.", f"known: {', '.join(EXPERIMENTS)}"
+        raise UserError(what, known, did_you_mean(name, EXPERIMENTS, "Choose one of these."))
+    params = EXPERIMENTS[name].params
+    texts, kinds = field_texts(params), get_type_hints(params)
+    prefix = f"--mosaic.params.{name}."
+    rows = [
+        (
+            f"{prefix}{entry.name.replace('_', '-')} {written_form(kinds[entry.name])}",
+            shown_default(entry.default) or "none",
+            texts[entry.name],
+        )
+        for entry in fields(params)
+    ]
+    return [(f"{name}: {EXPERIMENTS[name].title}", "default", "what it is"), *rows]
 
 
 def shown_default(value: object) -> str:
@@ -129,6 +157,7 @@ def help_text(verb: str, words: list[str]) -> str:
 def main(verb: str, words: list[str]) -> int:
     """Print one list, or all without an argument; `presets NAME` as a config.
 
+    `experiments NAME` says what the settings of an experiment mean.
     With --plugin FILE.py, what the file adds is listed too.
     """
     from stillage.cli.command_line import plugin_files
@@ -146,9 +175,14 @@ def show(words: list[str]) -> None:
     if names[:1] == ["presets"] and len(names) == 2 and names[1] not in LISTS:
         print(preset_yaml(names[1]).rstrip())
         return
+    if names[:1] == ["experiments"] and len(names) == 2 and names[1] not in LISTS:
+        print("\n".join(aligned_lines(experiment_settings(names[1]))))
+        return
     for name in names or LISTS:
         if name not in LISTS:
             known = f"known: {', '.join(LISTS)}"
             raise UserError(f"There is no list {name!r}.", known, "Choose one of these.")
         rows = LISTS[name]() if names or name != "presets" else list_presets(grouped=True)
         print("\n".join([*aligned_lines(rows), ""]))
+        if name == "experiments":
+            print(f"{HOW_TYPED}\n")

@@ -45,7 +45,7 @@ class CanariesFlags:
     buckets: tuple[float, ...] = ()
     """Borders of perplexity buckets, each filled equally, in order; none: any perplexity."""
     tries: int = 100
-    """Texts written for each canary before giving up."""
+    """Texts written for each canary that is kept, and for ten more, before giving up."""
     seed: int = 1
     """Decides the texts and the roles."""
 
@@ -63,7 +63,7 @@ def main(paths: list[str], chosen: CanariesFlags) -> int:
     from stillage.run.folder import write_table
     from stillage.run.stop import watch_signals
 
-    model, out = paths[0], table_path(paths[1])
+    model, out = paths[0], table_path(paths[1], "canaries")
     options = canary_options(model, chosen)
     check_canary_options(options)
     with watch_signals() as stop, Board() as board:
@@ -81,7 +81,7 @@ def main(paths: list[str], chosen: CanariesFlags) -> int:
 
 def canary_options(model: str, chosen: CanariesFlags) -> CanaryConfig:
     """The settings of canaries that the flags mean."""
-    shared = {entry.name for entry in dataclasses.fields(CanaryConfig)} - {"generator"}
+    shared = {entry.name for entry in dataclasses.fields(CanaryConfig)} - {"generator", "file"}
     return CanaryConfig(generator=model, **{name: getattr(chosen, name) for name in shared})
 
 

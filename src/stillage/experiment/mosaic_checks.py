@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stillage.distill.methods import METHODS
 from stillage.distill.settings import params_from
-from stillage.errors import ConfigError, ModelError, did_you_mean
+from stillage.errors import ConfigError, DataError, ModelError, did_you_mean
 from stillage.experiment.mosaic_documents import check_documents
 from stillage.experiment.mosaic_lengths import check_contexts, check_near_copies
 from stillage.experiment.mosaic_settings import AS_RELEASED, MOSAIC, method_params
@@ -55,6 +55,9 @@ def check_mosaic(config: Config, team: Team | None = None) -> list[Asked]:
             f"processes: {team.size}",
             "Start it without torchrun, with --jobs.",
         )
+    if (file := config.mosaic.canaries.file) and not Path(file).is_file():
+        fix = "Write it with `stillage mosaic canaries`, or leave the setting out."
+        raise DataError("There is no file of canaries.", f"mosaic.canaries.file: {file}", fix)
     asked = asked_experiments(config)
     check_students(config, asked)
     check_arms(config, asked)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillage.experiment.inputs import base_result
+from stillage.experiment.mosaic_inputs import canary_facts
 from stillage.experiment.mosaic_models import names_of
 from stillage.experiment.mosaic_settings import (
     BOOKS,
@@ -65,7 +66,7 @@ def do_compare(context: Context, folder: Path) -> None:
     base = replace(base_result(context, MOSAIC), level=config.audit.level)
     table = pa.concat_tables(tables).replace_schema_metadata(about)
     write_with_metadata(folder / POINTS_FILE, table)
-    length = config.mosaic.canaries.length
+    length = canary_facts(context)["length"]
     if worth := measured_worth(table.to_pylist(), config.mosaic.attacks[0], length):
         write_json(folder / WORTH_FILE, worth)
     write_results(folder / "results.parquet", point_results(table, base))
@@ -118,7 +119,7 @@ def run_facts(context: Context) -> dict[str, Any]:
     return {
         "model": start.source or shape,
         "tokenizer": config.tokenizer.path or start.source or "fitted on the other documents",
-        "canaries": to_plain(mosaic.canaries),
+        "canaries": canary_facts(context),
         "hosts": sum(read_table(context.run / BOOKS / BOOKS_FILE)["is_host"].to_pylist()),
         "seed": config.seed,
         "copies": mosaic.copies,

@@ -6,7 +6,8 @@ Names, settings, models and texts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from stillage.experiment.mosaic_models import names_of
 from stillage.experiment.mosaic_settings import (
@@ -56,6 +57,21 @@ def texts_in(context: Context, *, hosts: bool | None = None) -> list[str]:
 def canaries_in(context: Context, arm: Arm) -> pa.Table:
     """Read the canaries of an arm."""
     return read_table(context.run / canaries_name(arm) / CANARIES_FILE)
+
+
+def canary_facts(context: Context) -> dict[str, Any]:
+    """Return the settings of canaries.
+
+    Where their file is given, counts and length are its.
+    """
+    options = context.config.mosaic.canaries
+    settings = asdict(options)
+    if not options.file:
+        return settings
+    canaries = canaries_in(context, Arm())
+    roles = canaries["role"].to_pylist()
+    counts = {f"{role}s": roles.count(role) for role in ("member", "nonmember")}
+    return {**settings, **counts, "length": len(canaries["ids"][0])}
 
 
 def arm_start(context: Context, arm: Arm) -> ModelConfig:

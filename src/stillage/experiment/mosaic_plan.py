@@ -22,6 +22,7 @@ from stillage.experiment.mosaic_settings import (
     asks_recital,
     attacks_of_scores,
     canaries_name,
+    file_of_canaries,
     method_params,
     needs_masked,
     options_of,
@@ -168,24 +169,30 @@ def base_stage(context: Context, name: str, start: ModelConfig) -> Stage:
 def canaries_stage(
     context: Context, arm: Arm, models: MosaicModels, conditions: Sequence[Condition]
 ) -> Stage:
-    """Plan the canaries of an arm: sampled, or the targets of a scan."""
+    """Plan an arm's canaries: sampled, those of a file, or of a scan."""
     config = context.config
     near = [one for one in conditions if arm.scan and one.arm == arm and one.kind is not None]
     kinds = [one.kind for one in near if isinstance(one.kind, Scanned)]
     count = max((one.near for one in near), default=0)
     options = config.mosaic.canaries
-    writer = models.writer()
-    base = models.canaries_base(arm)
+    file = file_of_canaries(config, arm)
+    writer = ModelConfig() if file else models.writer()
+    base = "" if file else models.canaries_base(arm)
     sampled = {**as_plain(options), "sampling_temperature": temperature_of(config, arm)}
+    scanned = {
+        "scanned": list(map(asdict, kinds)),
+        "count": count,
+        "max_jaccard": options.max_jaccard,
+    }
     return Stage(
         name=canaries_name(arm),
         settings={
-            "canaries": {"scanned": list(map(asdict, kinds)), "count": count} if kinds else sampled,
+            "canaries": scanned if kinds else {"file": file} if file else sampled,
             "writer": base or as_plain(writer),
             "seed": config.seed,
         },
-        inputs=(TOKENIZER, *([base] if base else [])),
-        outside=outside_folder(arm.scan) if arm.scan else outside_model(writer),
+        inputs=(BOOKS, TOKENIZER, *([base] if base else [])),  # they are looked for in the books
+        outside=outside_folder(given) if (given := arm.scan or file) else outside_model(writer),
         work=partial(mosaic_stages.do_canaries, context, arm, kinds, count),
         schema=SCHEMAS["canaries"],
     )

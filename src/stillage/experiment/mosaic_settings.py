@@ -41,6 +41,11 @@ def temperature_of(config: Config, arm: Arm) -> float:
     return arm.sampling_temperature or config.mosaic.canaries.sampling_temperature
 
 
+def file_of_canaries(config: Config, arm: Arm) -> str:
+    """Name the file of an arm's canaries; empty where they are sampled, or of a scan."""
+    return "" if arm.scan or arm.sampling_temperature else config.mosaic.canaries.file
+
+
 def asks_recital(condition: Condition) -> bool:
     """Tell whether a condition's model is also asked to continue the canaries."""
     is_plain = condition.kind is None or isinstance(condition.kind, Replacement)

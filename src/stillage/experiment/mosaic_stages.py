@@ -35,6 +35,7 @@ from stillage.experiment.mosaic_settings import (
     asks_for,
     asks_recital,
     attacks_of_scores,
+    file_of_canaries,
     method_params,
     needs_masked,
     options_of,
@@ -144,18 +145,24 @@ def do_base(context: Context, start: ModelConfig, folder: Path) -> None:
 def do_canaries(
     context: Context, arm: Arm, scanned: Sequence[Scanned], count: int, folder: Path
 ) -> None:
-    """Sample the canaries of an arm, or take the targets of its scan.
+    """Sample an arm's canaries, or take those of a file or of its scan.
 
     scanned, count: the kinds that the arm is asked for, and near-copies of each.
     """
+    from stillage.mosaic.canaries import given_canaries
     from stillage.mosaic.canaries import make_canaries as sampled
+    from stillage.mosaic.occurrences import with_occurrences
     from stillage.mosaic.scanned_canaries import scanned_canaries
 
     use_threads(context)
     config, tokenizer = context.config, tokenizer_in(context)
     options = config.mosaic.canaries
     if scanned:
-        table = scanned_canaries(scanned, count, tokenizer, seed=config.seed)
+        table = scanned_canaries(
+            scanned, count, tokenizer, max_jaccard=options.max_jaccard, seed=config.seed
+        )
+    elif file := file_of_canaries(config, arm):
+        table = given_canaries(Path(file), tokenizer)
     else:
         writer = names_of(config).writer()
         start = writer if writer.source else arm_start(context, Arm())
@@ -168,6 +175,9 @@ def do_canaries(
             seed=config.seed,
             progress=progress_of(context, folder.name, "sampling {} canaries"),
         )
+    hosts, others = texts_in(context, hosts=True), texts_in(context, hosts=False)
+    ids = encoded_documents(context, [*hosts, *others])
+    table = with_occurrences(table, ids[: len(hosts)], ids[len(hosts) :])
     write_with_metadata(folder / CANARIES_FILE, table)
 
 

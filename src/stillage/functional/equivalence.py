@@ -84,21 +84,16 @@ def exact_duplicate_equivalent(
     """Compute how many exact copies are worth as much as some near-copies.
 
     auc_by_copies: AUC after 1..N exact copies, N >= 2; fuzzy_auc: after one copy and N - 1
-    near-copies. moving_average, as published: s_1 and s_N as they are, else s_i = (phi_(i-1) +
-    phi_i + phi_(i+1)) / 3. isotonic: the nearest curve that never falls (least squares). Inverted
-    as `copies_at_auc`, which says what level and falling parts give. Values are finite; what cannot
-    be read is flagged. ConfigError for another smoothing; DataError for fewer than two AUCs, or
-    numbers that are no AUC. Source: Shilov et al., The mosaic memory of large language models.
+    near-copies. smoothing="none" reads the curve as it is; "moving_average", as published: s_1 and
+    s_N as they are, else s_i = (phi_(i-1) + phi_i + phi_(i+1)) / 3; "isotonic": the nearest curve
+    that never falls (least squares). Inverted as `copies_at_auc`, which says what level and falling
+    parts give. Values are finite; what cannot be read is flagged. ConfigError for another
+    smoothing; DataError for fewer than two AUCs, or what is no AUC. Source: Shilov et al., The
+    mosaic memory of large language models.
     """
-    phi_N = np.asarray(auc_by_copies, dtype=np.float64)
-    check_copies(phi_N.size if phi_N.ndim == 1 else 0)
-    wrong = [float(auc) for auc in (*phi_N, fuzzy_auc) if not 0 <= auc <= 1]
-    if wrong:
-        raise DataError(
-            "An AUC is a number from 0 to 1.",
-            f"{len(wrong)} of {phi_N.size + 1} are not, the first {wrong[0]}",
-            "Leave out canaries without a score, and count them.",
-        )
+    phi_N = checked_aucs("auc_by_copies", auc_by_copies, axes=1)
+    check_copies(phi_N.size)
+    fuzzy_auc = float(checked_aucs("fuzzy_auc", fuzzy_auc, axes=0))
     curve_N = smoothed(phi_N, smoothing)
     fuzzy_P = np.array([fuzzy_auc], dtype=np.float64)
     copies = float(
@@ -110,6 +105,30 @@ def exact_duplicate_equivalent(
         branch=_branch(curve_N, fuzzy_auc),
         flags=_flags(phi_N, curve_N, fuzzy_auc, isotonic=smoothing == "isotonic"),
     )
+
+
+def checked_aucs(name: str, given: object, *, axes: int) -> Array:
+    """Return AUCs as float64, a list of them (axes 1) or one (0).
+
+    DataError for anything else, and for numbers beyond 0 and 1.
+    """
+    wanted = "a list of numbers" if axes else "a number"
+    try:
+        found = np.asarray(given)
+    except ValueError:  # lists of several lengths
+        found = np.asarray("no array")
+    if found.dtype.kind not in "iuf" or found.ndim != axes:
+        values = f"{name}: {type(given).__name__} of {found.ndim} dimensions, {given!r:.60}"
+        raise DataError(f"{name} is {wanted}.", values, f"Give {wanted} between 0 and 1.")
+    aucs = found.astype(np.float64)
+    wrong = aucs[~((aucs >= 0) & (aucs <= 1))].ravel()
+    if wrong.size:
+        values = f"{name}: {wrong.size} of {aucs.size} are not, the first {wrong[0]:g}"
+        fix = "Leave out canaries without a score, and count them."
+        if (wrong > 1).any():
+            fix = "Divide percent by 100."
+        raise DataError("AUCs lie between 0 and 1.", values, fix)
+    return aucs
 
 
 def check_copies(n_copies: int) -> None:

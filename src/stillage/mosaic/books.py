@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 TITLE_COLUMNS = ("book_title", "title")
 """Where a title is looked for, in this order."""
+HOST_COLUMN = "is_host"
+"""Where a table says which documents hold canaries, as that of `stillage mosaic books` does."""
+NAMED, MARKED, DRAWN = "by title", f"by the column {HOST_COLUMN}", "drawn"
+"""How hosts were chosen."""
 SHOWN = 3
 
 
@@ -49,6 +53,7 @@ class Book:
 
     title: str
     text: str
+    is_host: bool | None = None  # as its row says; None: it does not
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,13 +70,19 @@ class BookReading:
     def is_done(self) -> bool:
         """Whether nothing further can matter."""
         most = self.rules.max_documents
-        return 0 < most <= self.documents and not self.named
+        return 0 < most <= self.documents and not self.named and not self.says_hosts
+
+    @property
+    def says_hosts(self) -> bool:
+        """Whether the documents themselves say which of them are hosts, and are heard."""
+        return not self.rules.titles and any(book.is_host is not None for book in self.books)
 
     def take(self, book: Book) -> None:
         """Keep a document that is among the first, or whose title is asked for."""
         self.documents += 1
         is_early = not self.rules.max_documents or len(self.books) < self.rules.max_documents
-        if is_early or matching(book.title) in self.named:
+        is_marked = book.is_host is True and not self.rules.titles
+        if is_early or is_marked or matching(book.title) in self.named:
             self.books.append(book)
 
 
@@ -84,18 +95,19 @@ def choose_books(
 ) -> pa.Table:
     """Read documents, and choose those that hold canaries: a table of BOOKS.
 
-    source: as in `corpus.sources.open_source`; a .txt file is one document. Hosts are drawn
-    uniformly among the documents with any text; or are those of the titles: of each the first
-    document with exactly that title, else the first whose title is the same but for white space,
-    Unicode forms, quotation marks, dashes and misread UTF-8. With max_documents, the hosts and the
-    first others are kept. The metadata "books" (JSON) says what was read and chosen.
+    source: as in `corpus.sources.open_source`; a .txt file is one document. Hosts are those of the
+    titles: of each the first document with exactly that title, else the first whose title is the
+    same but for white space, Unicode forms, quotation marks, dashes and misread UTF-8. Without
+    titles, those whose rows have a true is_host, where rows have such a column; else they are drawn
+    uniformly among the documents with any text. With max_documents, the hosts and the first others
+    are kept. The metadata "books" (JSON) says what was read and chosen.
 
     Raises DataError for no or too few documents, a row that cannot be used, an absent column and
     titles that are not there; ConfigError for counts that cannot be.
     """
     check_book_rules(rules)
     reading = BookReading(rules=rules, named=frozenset(map(matching, rules.titles)))
-    columns = () if rules.title_column else (rules.text_column, *TITLE_COLUMNS)
+    columns = () if rules.title_column else (rules.text_column, *TITLE_COLUMNS, HOST_COLUMN)
     hub = HubPart(revision=rules.revision)
     parts = open_source(source, hub, txt="document", stream=True, columns=columns)
     for part in parts:
@@ -103,7 +115,7 @@ def choose_books(
     if not reading.books:
         fix = "Give a folder of .txt files, a file of rows, or a hub id."
         raise DataError("There is no document.", f"{source}: 0 rows", fix)
-    hosts = named_hosts(reading) if rules.titles else drawn_hosts(reading, seed, str(source))
+    how, hosts = hosts_of(reading, seed, str(source))
     chosen = within_limit(len(reading.books), hosts, rules.max_documents)
     about = {
         "parts": reading.hashes,
@@ -114,10 +126,20 @@ def choose_books(
         "empty": sum(not reading.books[place].text.strip() for place in chosen),
         "max_documents": rules.max_documents,
         "titles": list(rules.titles),
-        "seed": None if rules.titles else seed,
+        "hosts": how,
+        "seed": seed if how == DRAWN else None,
     }
     books = [reading.books[place] for place in chosen]
     return books_table(books, [place in hosts for place in chosen], about)
+
+
+def hosts_of(reading: BookReading, seed: int, source: str) -> tuple[str, set[int]]:
+    """Say how hosts are chosen, and return their places."""
+    if reading.rules.titles:
+        return NAMED, named_hosts(reading)
+    if reading.says_hosts:
+        return MARKED, marked_hosts(reading, source)
+    return DRAWN, drawn_hosts(reading, seed, source)
 
 
 def check_book_rules(rules: BookRules) -> None:
@@ -171,7 +193,8 @@ def book_of(row: Row, rules: BookRules) -> Book:
         named = utf8_text(row.value[asked[1]], asked[1]) if len(asked) > 1 else ""
     except Unusable as error:
         raise DataError("A document is no text.", f"{place}: {error}", "Mend that row.") from error
-    return Book(title=named or title, text=text)
+    mark = row.value.get(HOST_COLUMN)
+    return Book(title=named or title, text=text, is_host=mark if isinstance(mark, bool) else None)
 
 
 def drawn_hosts(reading: BookReading, seed: int, source: str) -> set[int]:
@@ -200,15 +223,31 @@ def named_hosts(reading: BookReading) -> set[int]:
         values = f"{reading.documents} documents; absent: {listed(names, SHOWN)}"
         fix = "Correct the titles, or name the column that holds them: title_column."
         raise DataError(what, values, fix)
-    empty = [
-        known[place]
-        for place in found
-        if place is not None and not reading.books[place].text.strip()
-    ]
-    if empty:
-        fix = "Leave the title out, or mend the document."
+    places = {place for place in found if place is not None}
+    refuse_empty(reading, places, "Leave the title out, or mend the document.")
+    return places
+
+
+def marked_hosts(reading: BookReading, source: str) -> set[int]:
+    """Find the places of the documents whose rows say that they hold canaries.
+
+    DataError for none, an empty one, and more than are to be kept.
+    """
+    places = {place for place, book in enumerate(reading.books) if book.is_host}
+    most = reading.rules.max_documents
+    if not places or 0 < most < len(places):
+        values = f"{source}: {len(places)} of {reading.documents}; max_documents: {most}"
+        fix = f"Change the column {HOST_COLUMN} or max_documents, or name the hosts: titles."
+        raise DataError(f"The documents that {HOST_COLUMN} marks cannot be the hosts.", values, fix)
+    refuse_empty(reading, places, f"Unmark it in the column {HOST_COLUMN}, or mend the document.")
+    return places
+
+
+def refuse_empty(reading: BookReading, places: set[int], fix: str) -> None:
+    """Raise DataError where a host has no text."""
+    books = [reading.books[place] for place in sorted(places)]
+    if empty := [book.title for book in books if not book.text.strip()]:
         raise DataError("A document that is to hold canaries is empty.", listed(empty, SHOWN), fix)
-    return {place for place in found if place is not None}
 
 
 def within_limit(documents: int, hosts: set[int], most: int) -> list[int]:

@@ -216,6 +216,22 @@ def read_canaries(path: Path, tokenizer: PreTrainedTokenizerBase | None = None) 
     return table
 
 
+def given_canaries(path: Path, tokenizer: PreTrainedTokenizerBase) -> pa.Table:
+    """Read canaries that are to be injected as they are: numbered, members first.
+
+    DataError as `read_canaries`, and where a role is absent or the order is another.
+    """
+    table = read_canaries(path, tokenizer)
+    roles, numbers = table["role"].to_pylist(), table["canary"].to_pylist()
+    members = roles.count(ROLES[0])
+    wanted = [ROLES[0]] * members + [ROLES[1]] * (len(roles) - members)
+    if not 0 < members < len(roles) or roles != wanted or numbers != list(range(len(roles))):
+        values = f"{path}: {members} members of {len(roles)} canaries"
+        fix = "Give the file of `stillage mosaic canaries` as it was written."
+        raise DataError("The canaries are not members first, then nonmembers.", values, fix)
+    return table
+
+
 def about_canaries(table: pa.Table) -> dict[str, Any]:
     """What made a table of canaries: tokenizer, generator, sampling, rejections."""
     return json.loads(table.schema.metadata[b"canaries"])

@@ -133,7 +133,8 @@ class Selection:
         values = f"kept: {len(self.kept)} of {self.wanted}, of {self.written} texts written; "
         values += f"rejected: {listed(reasons)}"
         reason = self.rejected.most_common(1)[0][0]
-        advice = f"{ADVICE[reason]}; or raise tries (now {self.options.tries})."
+        advice = f"{ADVICE[reason]}; or raise tries, texts for each canary (now "
+        advice += f"{self.options.tries})."
         advice = advice[0].upper() + advice[1:]
         if not self.options.buckets or reason not in (OUTSIDE, FULL):
             what = "The generator writes too few texts that can be canaries."

@@ -47,6 +47,7 @@ SEVERAL = (
     "Text: {text}"
 )
 log = logging.getLogger("stillage")
+BEFORE, OF_ANOTHER = "said before", "said of another canary"
 GRAMS = (1, 2, 4)
 COLUMNS = {
     **{
@@ -119,6 +120,7 @@ def paraphrases(
     }
     writer = writer_of(kind, keep, should_stop)
     rejected: Counter[str] = Counter()
+    owners: dict[str, int] = {}
     requests = 0
     for number in range(asking.rounds):
         asked = requests_for(found, asking, number)
@@ -129,7 +131,8 @@ def paraphrases(
             for (canary, _), reply in zip(
                 batch, ask_writer(writer, kind, asking, batch, found), strict=True
             ):
-                rejected.update(take_usable(found[canary], reply, asking.count, tokenizer))
+                faults = take_usable(found[canary], reply, asking.count, tokenizer, owners, canary)
+                rejected.update(faults)
             requests += len(batch)
             tell(progress, found, asking)
     left_out = [number for number in chosen if len(found[number].texts) < asking.count]
@@ -204,9 +207,17 @@ def ask_writer(
 
 
 def take_usable(
-    found: FoundParaphrases, reply: str, count: int, tokenizer: PreTrainedTokenizerFast
+    found: FoundParaphrases,
+    reply: str,
+    count: int,
+    tokenizer: PreTrainedTokenizerFast,
+    owners: dict[str, int],
+    canary: int,
 ) -> list[str]:
-    """Add the usable rephrasings of a reply, up to count; return why others are not."""
+    """Add the usable rephrasings of a reply, up to count; return why others are not.
+
+    owners: text, single spaced -> the canary that it was taken for; a text is of one canary alone.
+    """
     faults: list[str] = []
     for text in rephrasings_in(reply, found.canary):
         if len(found.texts) == count:
@@ -214,11 +225,13 @@ def take_usable(
             continue
         ids = plain_ids(tokenizer, text)
         fault = fault_of(text, found.canary, len(ids), len(found.ids))
-        if not fault and single_spaced(text) in map(single_spaced, found.texts):
-            fault = "said before"
+        said = single_spaced(text)
+        if not fault and said in owners:
+            fault = BEFORE if owners[said] == canary else OF_ANOTHER
         if fault:
             faults.append(fault)
             continue
+        owners[said] = canary
         found.texts.append(text)
         found.ids_of_texts.append(ids)
     return faults
@@ -262,9 +275,12 @@ def too_few_paraphrases(
     """
     least = min(len(found[number].texts) for number in left_out)
     fix = "Take another writer, or raise the sampling temperature"
-    said_before = facts["rejected"].get("said before", 0)
-    if said_before and said_before == max(facts["rejected"].values()):
-        fix += ": it says the same again, and may ignore temperature and seed"
+    again = {
+        BEFORE: "it says the same again, and may ignore temperature and seed",
+        OF_ANOTHER: "it says the same of different canaries, and may not read them",
+    }
+    most = max(facts["rejected"], key=facts["rejected"].get, default="")
+    fix += f": {again[most]}" if most in again else ""
     return ModelError(
         f"The writer gave too few usable paraphrases of {len(left_out)} of {len(found)} canaries.",
         f"wanted: {facts['count']} each; found: from {least} on, {count_of(found)} in all; "

@@ -27,12 +27,14 @@ class ScanFound:
     """What a scan found of each target.
 
     copies: target -> its different near-copies within the distances, in the order of the corpus.
-    repeated: how many more hits were copies of those.
+    repeated: how many more hits were copies of those. holding: how many held their target whole.
     """
 
     scan: str
     copies: Mapping[Ids, Sequence[Ids]]
     repeated: int
+    holding: int = 0
+    farthest: int = 0  # distance that was scanned for
 
     def with_enough(self, count: int) -> list[Ids]:
         """The targets with `count` near-copies or more, which can be canaries."""
@@ -42,10 +44,10 @@ class ScanFound:
 def find_scanned(kind: Scanned, tokenizer: PreTrainedTokenizerFast) -> ScanFound:
     """Read the near-copies that a scan found of its targets.
 
-    Exact ones and the targets' own places are left out. By Levenshtein where the scan has it,
-    otherwise by Hamming. Equal targets are one. ConfigError for distances without a near-copy, or a
-    scan with overlapping pieces; DataError for one that is not finished, of another tokenizer, or
-    whose shards have changed.
+    Exact ones, those that hold their target whole, and the targets' own places are left out. By
+    Levenshtein where the scan has it, otherwise by Hamming. Equal targets are one. ConfigError for
+    distances without a near-copy, or a scan with overlapping pieces; DataError for one that is not
+    finished, of another tokenizer, or whose shards have changed.
     """
     if not 1 <= kind.min_distance <= kind.max_distance:
         values = f"min_distance: {kind.min_distance}; max_distance: {kind.max_distance}"
@@ -75,16 +77,31 @@ def hit_tokens(kind: Scanned, scan: Scan, corpus: ShardSet) -> ScanFound:
     is_own_H, _ = own_places(scan.hits, scan.targets)
     copies: dict[Ids, dict[Ids, None]] = {tuple(row): {} for row in scan.tokens_Nm.tolist()}
     targets = list(map(tuple, scan.tokens_Nm.tolist()))
-    hits = 0
+    hits = holding = 0
     for hit, is_own in zip(scan.hits.to_pylist(), is_own_H.tolist(), strict=True):
         is_near = kind.min_distance <= hit["distance"] <= kind.max_distance
         if is_near and hit["metric"] == metric and not is_own:
             ids = tokens_at(corpus, hit["document"], hit["start"], hit["end"])
-            copies[targets[hit["target"]]][ids] = None
+            target = targets[hit["target"]]
+            if target in pieces_of(ids, len(target)):  # an exact copy and tokens around it
+                holding += 1
+                continue
+            copies[target][ids] = None
             hits += 1
     found = {target: list(near) for target, near in copies.items()}
     different = sum(map(len, found.values()))
-    return ScanFound(scan=kind.scan, copies=found, repeated=hits - different)
+    return ScanFound(
+        scan=kind.scan,
+        copies=found,
+        repeated=hits - different,
+        holding=holding,
+        farthest=scan.plan.settings.max_distance,
+    )
+
+
+def pieces_of(ids: Ids, length: int) -> set[Ids]:
+    """List the pieces of so many tokens; none of a shorter text."""
+    return {ids[start : start + length] for start in range(len(ids) - length + 1)}
 
 
 def tokens_at(corpus: ShardSet, document: int, start: int, end: int) -> Ids:

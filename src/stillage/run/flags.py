@@ -79,11 +79,12 @@ def setting_path(path: str, known: Mapping[str, object], where: str) -> str:
     ]
     below = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == group]
     groups = sorted({name.rpartition(".")[0] for name in known if "." in name})
-    hint = (
-        f"Did you mean {' or '.join(near)}?"
-        if near
-        else f"Known here: {', '.join(below if group else groups)}."
-    )
+    hint = f"Known here: {', '.join((group and below) or groups)}."
+    if near:
+        hint = f"Did you mean {' or '.join(near)}?"
+    elif group and not below:
+        own = f"an experiment's: mosaic.params.{path}, a measure's: audit.params.{path}"
+        hint = f"A group is one of {', '.join(groups)}; {own}."
     raise ConfigError(f"Unknown setting {path!r} in {where}.", f"given: {path}", hint)
 
 

@@ -10,6 +10,9 @@ from typing import Literal
 class CanaryConfig:
     """How canaries are written, and which are kept."""
 
+    file: str = ""
+    """Take those of this file, which `stillage mosaic canaries` wrote with the same tokenizer, all
+    of them; the other settings then decide only canaries at another temperature."""
     members: int = 100
     """Canaries that go into the documents."""
     nonmembers: int = 100
@@ -31,7 +34,7 @@ class CanaryConfig:
     buckets: tuple[float, ...] = ()
     """Borders of perplexity buckets, each filled equally, in order; none: any perplexity."""
     tries: int = 100
-    """Texts written for each canary before giving up."""
+    """Texts written for each canary that is kept, and for ten more, before giving up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +55,10 @@ class MosaicConfig:
     """Column of the title; empty: book_title or title, where there is one. A file's is its name."""
     titles: str = ""
     """Which documents hold the canaries: a file of titles. One a line; `published`: the 100 of the
-    study; empty: a recorded draw."""
+    study; empty: the rows whose is_host is true, where rows have that column (a table of `stillage
+    mosaic books`), else a recorded draw."""
     hosts: int = 1
-    """Documents that hold the canaries, where they are drawn."""
+    """Documents that hold the canaries, where they are drawn. Among those with text."""
     max_documents: int = 0
     """Keep the hosts and so many documents in all; 0: all."""
     copies: int = 10
