@@ -306,7 +306,7 @@ def test_a_generator_that_does_not_get_on_is_given_up_with_counts() -> None:
         int, re.findall(r"kept: (\d+) of 9, of (\d+) texts", caught.value.values)[0]
     )
     assert 1 <= kept < 9 and written == 2 * (kept + 10)
-    assert "max_jaccard" in caught.value.fix and "tries (now 2)" in caught.value.fix
+    assert "max_jaccard" in caught.value.fix and "texts for each canary (now 2)" in caught.value.fix
 
 
 @pytest.mark.parametrize("buckets", [(), (1.0, 1e9)])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stillage.errors import ConfigError
 from stillage.experiment.mosaic_models import names_of
+from stillage.experiment.mosaic_settings import canary_length
 from stillage.models.limits import CONTEXT
 from stillage.models.source import read_model_config, with_bases
 from stillage.mosaic.asked import Asked, conditions_of
@@ -20,7 +21,7 @@ def check_near_copies(config: Config, asked: Sequence[Asked]) -> None:
 
     ConfigError as the modules that make them, with the name of the experiment.
     """
-    length = config.mosaic.canaries.length
+    length = canary_length(config)
     for one in asked:
         for point in one.points:
             try:
@@ -69,12 +70,12 @@ def check_contexts(config: Config, asked: Sequence[Asked]) -> None:
         blocks[models.untrained(Arm())] = "teacher"
         check_within(
             "mosaic.canaries.length",
-            mosaic.canaries.length,
+            canary_length(config),
             {models.untrained(Arm()): "teacher"},
             before=1,  # what the sampling begins with
         )
     check_within("mosaic.block_tokens", mosaic.block_tokens, blocks)
-    check_within("mosaic.canaries.length", mosaic.canaries.length, canaries)
+    check_within("mosaic.canaries.length", canary_length(config), canaries)
     tokens = mosaic.student_prompt_tokens + mosaic.student_response_tokens
     check_within("mosaic.student_prompt_tokens + mosaic.student_response_tokens", tokens, windows)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.kinds import Kind, Replacement
@@ -93,3 +94,13 @@ def other_parties(config: Config) -> frozenset[Party]:
     named = (ATTACKS[name] for name in attacks_of_scores(config) if name in ATTACKS)
     asked = frozenset[Party](query.party for one in named for query in one.queries)
     return asked - {"target", "record"}
+
+
+def canary_length(config: Config) -> int:
+    """Return the tokens of a canary: those of their file, where one is given."""
+    options = config.mosaic.canaries
+    if not options.file:
+        return options.length
+    from stillage.mosaic.canaries import read_canaries
+
+    return len(read_canaries(Path(options.file))["ids"][0])
