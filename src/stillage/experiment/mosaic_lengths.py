@@ -25,14 +25,14 @@ def check_near_copies(config: Config, asked: Sequence[Asked]) -> None:
     for one in asked:
         for point in one.points:
             try:
-                check_kind(point.condition.kind, length)
+                check_near_copy(point.condition.kind, length)
             except ConfigError as error:
                 values = f"mosaic.params.{one.experiment.name}: {error.values}"
                 fix = f"{error.fix} Or change mosaic.canaries.length."
                 raise ConfigError(error.what, values, fix) from error
 
 
-def check_kind(kind: Kind | None, length: int) -> None:
+def check_near_copy(kind: Kind | None, length: int) -> None:
     """Raise the ConfigError that making a near-copy of so many tokens would end with."""
     import numpy as np
 
