@@ -228,7 +228,7 @@ def test_a_file_of_canaries_is_what_a_run_injects(
     assert main(["mosaic", "canaries", model, str(out), *FEW, "--top-k", "3"]) == 0
     load_tokenizer(model).save_pretrained(run / "tokenizer")
     given = {"mosaic.canaries.file": [str(out)], "mosaic.books": [shelf], "out": [str(run)]}
-    config = build({"stages": ["mosaic"], **given})
+    config = build({"stages": ["mosaic"], "mosaic.experiments": ["exact_copies"], **given})
     context = make_context(config, Stop(), lambda name, facts: None)
     monkeypatch.setattr("stillage.experiment.mosaic_stages.texts_in", lambda *_, hosts: ["abc"])
     do_canaries(context, Arm(), [], 0, context.run / "canaries")

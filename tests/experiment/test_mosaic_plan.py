@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from stillage.errors import ConfigError, DataError
@@ -24,13 +26,24 @@ from stillage.experiment.plan import plan
 from stillage.mosaic.asked import asked_experiments, conditions_of, teacher_condition
 from stillage.mosaic.condition import Arm, Condition
 from stillage.mosaic.names import condition_name
+from stillage.mosaic.table_columns import CANARIES, table_schema
 from stillage.run.config import Config
 from stillage.run.flags import Flat, is_list, is_table, setting_kinds
-from stillage.run.folder import write_text
+from stillage.run.folder import write_text, write_with_metadata
 from stillage.run.parse import build, to_yaml
 from stillage.run.stages import Stage, run_stage, stage_keys
 from stillage.run.stop import Stop
 
+
+def write_canaries(file: Path, text: str) -> str:
+    """Write one canary of 100 tokens as `mosaic canaries` does; return its place."""
+    row = dict.fromkeys(CANARIES) | {"canary": 0, "role": "member", "text": text, "ids": [5] * 100}
+    kind = table_schema(CANARIES).with_metadata({"canaries": '{"tokenizer": ""}'})
+    write_with_metadata(file, pa.Table.from_pylist([row], schema=kind))
+    return str(file)
+
+
+CANARIES_FILE = write_canaries(Path(tempfile.mkdtemp()) / "canaries.parquet", "one")
 RUN: Flat = {
     "stages": ["mosaic"],
     "teacher.layers": ["2"],
@@ -144,7 +157,7 @@ VALUES: Mapping[str, list[str]] = {
     "mosaic.masked_model": ["org/masked"],
     "mosaic.student_params.seqkd.beams": ["3"],
     "mosaic.canaries.generator": ["org/model"],
-    "mosaic.canaries.file": [__file__],
+    "mosaic.canaries.file": [CANARIES_FILE],
     "mosaic.canaries.buckets": ["1", "10", "100"],
     "audit.reference_revision": ["b" * 40],
     "teacher.heads": ["2"],
@@ -388,7 +401,7 @@ def test_a_masked_model_that_only_an_attack_asks_is_planned() -> None:
 def test_a_file_of_canaries_is_in_the_key_and_no_base_writes_them(tmp_path: Path) -> None:
     file, keys = tmp_path / "c.parquet", set[str]()
     for content in ("one", "two"):
-        file.write_text(content)
+        write_canaries(file, content)
         found = stages({"mosaic.canaries.file": [str(file)]})
         inputs = {stage.name: set(stage.inputs) for stage in found}
         assert inputs["canaries"] == {"books", "tokenizer"} and "base" in inputs["canaries_t2"]
