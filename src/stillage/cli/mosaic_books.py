@@ -44,7 +44,7 @@ def main(paths: list[str], chosen: BooksFlags) -> int:
     from stillage.cli.stoppable import stoppable
     from stillage.mosaic.books import DRAWN, BookRules, choose_books
     from stillage.mosaic.titles import read_titles
-    from stillage.run.folder import write_table
+    from stillage.run.folder import write_with_metadata
     from stillage.run.stop import watch_signals
 
     source, out = paths[0], table_path(paths[1], "books")
@@ -59,7 +59,7 @@ def main(paths: list[str], chosen: BooksFlags) -> int:
     with watch_signals() as stop, Board() as board:
         tell = partial(stoppable(board, stop), "books")
         table = choose_books(source, rules, seed=chosen.seed, progress=tell)
-        write_table(out, table, table.schema.metadata)
+        write_with_metadata(out, table)
     books = zip(table["title"].to_pylist(), table["is_host"].to_pylist(), strict=True)
     hosts = [title for title, is_host in books if is_host]
     about = json.loads(table.schema.metadata[b"books"])

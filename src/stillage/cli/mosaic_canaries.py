@@ -60,7 +60,7 @@ def main(paths: list[str], chosen: CanariesFlags) -> int:
     from stillage.models.load import load_on_device, load_tokenizer
     from stillage.mosaic.canaries import check_canary_options, make_canaries
     from stillage.run.config import ModelConfig
-    from stillage.run.folder import write_table
+    from stillage.run.folder import write_with_metadata
     from stillage.run.stop import watch_signals
 
     model, out = paths[0], table_path(paths[1], "canaries")
@@ -73,7 +73,7 @@ def main(paths: list[str], chosen: CanariesFlags) -> int:
         generator = load_on_device(ModelConfig(path=model, revision=chosen.revision), own)
         tell = watching(stoppable(board, stop))
         table = make_canaries(generator, own, target, options, seed=chosen.seed, progress=tell)
-        write_table(out, table, table.schema.metadata)
+        write_with_metadata(out, table)
     print("\n".join(what_was_written(table)))
     print(f"written: {out}")
     return 0

@@ -82,9 +82,8 @@ def condition_tables(context: Context, condition: Condition) -> ConditionTables:
     def optional(path: Path) -> pa.Table | None:
         return read_table(path) if path.is_file() else None
 
-    taught = condition_name(
-        teacher_condition(condition)
-    )  # a student's canaries were injected there
+    # a student's canaries were injected for its teacher
+    taught = condition_name(teacher_condition(condition))
     variations = None
     if condition.kind is not None:
         kind = variations_name(condition.kind, condition.arm)

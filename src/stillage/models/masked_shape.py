@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -39,24 +39,27 @@ GIVEN = Shape(context=64, layers=2, width=128, heads=4, steps=250, batch=64, lr=
 """Over a given vocabulary, some thousand tokens large."""
 
 
+def sizes_of(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Return what the configurations of both architectures have in common."""
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": shape.width,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "intermediate_size": 2 * shape.width,
+        "max_position_embeddings": shape.context,
+        "pad_token_id": cast("int", tokenizer.pad_token_id),
+        "hidden_act": "gelu_pytorch_tanh",
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+
+
 def bert(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> BertForMaskedLM:
     """Make a BERT with new weights from torch's global generator."""
     from transformers import BertConfig, BertForMaskedLM
 
-    return BertForMaskedLM(
-        BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=shape.width,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            intermediate_size=2 * shape.width,
-            max_position_embeddings=shape.context,
-            pad_token_id=cast("int", tokenizer.pad_token_id),
-            hidden_act="gelu_pytorch_tanh",
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        )
-    )
+    return BertForMaskedLM(BertConfig(**sizes_of(shape, tokenizer)))
 
 
 def neighbourly(
@@ -71,19 +74,7 @@ def neighbourly(
     from transformers import RoFormerConfig, RoFormerForMaskedLM
 
     model = RoFormerForMaskedLM(
-        RoFormerConfig(
-            vocab_size=len(tokenizer),
-            embedding_size=shape.width,
-            hidden_size=shape.width,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            intermediate_size=2 * shape.width,
-            max_position_embeddings=shape.context,
-            pad_token_id=cast("int", tokenizer.pad_token_id),
-            hidden_act="gelu_pytorch_tanh",
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        )
+        RoFormerConfig(embedding_size=shape.width, **sizes_of(shape, tokenizer))
     )
     size = shape.width // shape.heads
     with torch.no_grad():
