@@ -50,8 +50,9 @@ def tokenizer_in(context: Context) -> PreTrainedTokenizerFast:
 def texts_in(context: Context, *, hosts: bool | None = None) -> list[str]:
     """Read the documents: those that hold canaries, the others, or (None) all."""
     table = read_table(context.run / BOOKS / BOOKS_FILE)
-    rows = zip(table["text"].to_pylist(), table["is_host"].to_pylist(), strict=True)
-    return [text for text, is_host in rows if hosts is None or is_host == hosts]
+    if hosts is not None:
+        table = table.filter(table["is_host"].to_numpy() == hosts)
+    return table["text"].to_pylist()
 
 
 def canaries_in(context: Context, arm: Arm) -> pa.Table:
